@@ -1,0 +1,89 @@
+"""The recursive encoder: fairseq's Transformer encoder with recursion groups for layers."""
+
+from typing import Dict, List, Optional
+
+import torch
+from fairseq.models.transformer.transformer_config import TransformerConfig
+from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
+from torch import Tensor, nn
+
+from sret_fairseq.layers.attention import allowed_keys
+from sret_fairseq.layers.recursion import RecursiveEncoderLayer, wrap_for_fairseq
+from sret_fairseq.layers.slicing import layouts_by_pass
+from sret_fairseq.options import group_count, slices_by_pass
+
+
+class SretEncoder(TransformerEncoderBase):
+    """``--encoder-layers`` blocks in groups of ``--encoder-recursion-span``, each group looped ``--encoder-recursions`` times.
+
+    Args:
+        args: the parsed and validated options.
+        dictionary: the source dictionary.
+        embed_tokens: the source embedding.
+    """
+
+    def __init__(self, args, dictionary, embed_tokens: nn.Embedding):
+        cfg = TransformerConfig.from_namespace(args)
+        blocks = cfg.encoder.layers
+        cfg.encoder.layers = group_count(cfg, "encoder")
+        super().__init__(cfg, dictionary, embed_tokens)
+        cfg.encoder.layers = blocks
+        self.slices: List[int] = slices_by_pass(cfg)
+        self.slice_permutation: str = cfg.slice_permutation
+
+    def build_encoder_layer(self, cfg) -> nn.Module:
+        """One recursion group."""
+        return wrap_for_fairseq(RecursiveEncoderLayer(cfg), cfg)
+
+    def forward_scriptable(
+        self,
+        src_tokens: Tensor,
+        src_lengths: Optional[Tensor] = None,
+        return_all_hiddens: bool = False,
+        token_embeddings: Optional[Tensor] = None,
+    ) -> Dict[str, List[Tensor]]:
+        """Encode a batch.
+
+        Args:
+            src_tokens: (B, T), padded on either side.
+            src_lengths: unused: the padding says it.
+            return_all_hiddens: also return the stream before the first group and after each one.
+            token_embeddings: (B, T, C) instead of a look-up, or None.
+
+        Returns:
+            fairseq's encoder output: ``encoder_out`` [(T, B, C)], ``encoder_padding_mask`` [(B, T)],
+            ``encoder_embedding`` [(B, T, C)], ``encoder_states`` [(T, B, C), ...], ``src_lengths`` [(B, 1)].
+        """
+        padding_mask = src_tokens.eq(self.padding_idx)
+        has_padding = bool(padding_mask.any())
+        x, embedding = self.forward_embedding(src_tokens, token_embeddings)
+        if has_padding:
+            x = x.masked_fill(padding_mask.unsqueeze(-1), 0.0)
+        x = x.transpose(0, 1)
+        mask = allowed_keys(padding_mask) if has_padding else None
+        layouts = layouts_by_pass(padding_mask, has_padding, self.slices, self.slice_permutation, self.training)
+
+        states: List[Tensor] = []
+        if return_all_hiddens:
+            states.append(x)
+        for layer in self.layers:
+            x = layer(x, mask, layouts)
+            if return_all_hiddens:
+                states.append(x)
+        if self.layer_norm is not None:
+            x = self.layer_norm(x)
+
+        lengths = (~padding_mask).sum(dim=1, dtype=torch.int32).reshape(-1, 1)
+        return {
+            "encoder_out": [x],
+            "encoder_padding_mask": [padding_mask],
+            "encoder_embedding": [embedding],
+            "encoder_states": states,
+            "fc_results": [],
+            "src_tokens": [],
+            "src_lengths": [lengths],
+        }
+
+    def upgrade_state_dict_named(self, state_dict: Dict[str, Tensor], name: str) -> Dict[str, Tensor]:
+        """Nothing to do: fairseq's method renames what only its own layers ever had."""
+        return state_dict

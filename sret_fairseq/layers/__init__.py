@@ -1,0 +1,1 @@
+"""The layers of the Sliced Recursive Transformer, smallest first: residual, attention, projection, block, recursion."""

@@ -1,0 +1,253 @@
+"""Multi-head attention: self-attention with one cache per pass, cross-attention with one cache for all passes."""
+
+import math
+from typing import Dict, Optional, Tuple
+
+import torch
+import torch.nn.functional as F
+from fairseq.incremental_decoding_utils import with_incremental_state
+from fairseq.modules.fairseq_dropout import FairseqDropout
+from torch import Tensor, nn
+
+# TorchScript reads these annotations and knows no `X | None`, hence typing's Optional and Dict throughout this package.
+IncrementalState = Optional[Dict[str, Dict[str, Optional[Tensor]]]]
+
+
+def allowed_keys(key_padding_mask: Tensor) -> Tensor:
+    """The attention mask of a padding mask, with every key allowed where all are padding.
+
+    A softmax over nothing is NaN; whoever reads such a row reads padding, so any finite value will do.
+
+    Args:
+        key_padding_mask: (B, S), True at padding.
+
+    Returns:
+        (B, 1, 1, S), True where attention may go.
+    """
+    nothing = key_padding_mask.all(dim=1, keepdim=True)
+    return (~key_padding_mask | nothing)[:, None, None]
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], dropout: float, need_weights: bool
+) -> Tuple[Tensor, Optional[Tensor]]:
+    """Scaled dot-product attention.
+
+    Args:
+        query: (B, H, T, D).  key, value: (B, H, S, D).
+        mask: boolean, True where attention may go, broadcastable to (B, H, T, S). No row may be all False.
+        dropout: probability with which a weight is dropped.
+        need_weights: also return the weights, which costs O(T S) memory.
+
+    Returns:
+        the output (B, H, T, D), and the weights (B, H, T, S) in float32 or None.
+    """
+    if not need_weights:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout), None
+    scores = torch.matmul(query / math.sqrt(query.size(-1)), key.transpose(-2, -1))
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32)
+    out = torch.matmul(F.dropout(weights, dropout).to(value.dtype), value)
+    return out, weights
+
+
+class Attention(nn.Module):
+    """What self- and cross-attention share: heads, the output projection, the dropout of weights."""
+
+    def __init__(self, embed_dim: int, heads: int, dropout: float):
+        super().__init__()
+        self.heads = heads
+        self.dropout_module = FairseqDropout(dropout, module_name=self.__class__.__name__)
+        self.out_proj = nn.Linear(embed_dim, embed_dim)
+        nn.init.xavier_uniform_(self.out_proj.weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(T, B, C) -> (B, H, T, C/H)."""
+        return x.unflatten(-1, [self.heads, x.size(-1) // self.heads]).permute(1, 2, 0, 3)
+
+    def join_heads(self, x: Tensor) -> Tensor:
+        """(B, H, T, D) -> (T, B, H*D)."""
+        return x.permute(2, 0, 1, 3).flatten(2)
+
+    def weight_dropout(self) -> float:
+        """The probability with which attention weights are dropped now."""
+        active = self.training or self.dropout_module.apply_during_inference
+        return self.dropout_module.p if active else 0.0
+
+
+def stacked_projection(in_dim: int, out_dim: int, copies: int, gain: float) -> nn.Linear:
+    """``copies`` projections in_dim -> out_dim as one Linear, each initialised as if it stood alone (as in fairseq)."""
+    projection = nn.Linear(in_dim, copies * out_dim)
+    for part in projection.weight.chunk(copies):
+        nn.init.xavier_uniform_(part, gain=gain)
+    return projection
+
+
+@with_incremental_state
+class SelfAttention(Attention):
+    """Multi-head self-attention with one fused projection of queries, keys and values.
+
+    Incremental decoding keeps one cache per pass: the passes share the weights, but each has keys of its own.
+
+    Args:
+        embed_dim: C.
+        heads: number of heads, a divisor of C.
+        dropout: of the attention weights.
+        passes: how often the block that owns this module is applied.
+    """
+
+    def __init__(self, embed_dim: int, heads: int, dropout: float, passes: int):
+        super().__init__(embed_dim, heads, dropout)
+        self.passes = passes
+        self.qkv_proj = stacked_projection(embed_dim, embed_dim, copies=3, gain=1 / math.sqrt(2))
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Optional[Tensor] = None,
+        incremental_state: IncrementalState = None,
+        key_padding_mask: Optional[Tensor] = None,
+        pass_index: int = 0,
+        need_weights: bool = False,
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        """Attend within x, and when decoding incrementally also to what this pass has seen before.
+
+        Args:
+            x: (T, B, C).
+            mask: boolean, True where attention may go, broadcastable to (B, H, T, T). Unused in incremental decoding.
+            incremental_state: fairseq's caches, or None.
+            key_padding_mask: (B, T), True at padding. Used in incremental decoding only.
+            pass_index: which pass this is; picks the cache.
+            need_weights: also return the weights.
+
+        Returns:
+            (T, B, C), and the weights (B, H, T, S) or None.
+        """
+        query, key, value = self.qkv_proj(x).chunk(3, dim=-1)
+        query, key, value = self.split_heads(query), self.split_heads(key), self.split_heads(value)
+        if incremental_state is not None:
+            key, value, mask = self.append_to_cache(incremental_state, key, value, key_padding_mask, pass_index)
+        out, weights = attend(query, key, value, mask, self.weight_dropout(), need_weights)
+        return self.out_proj(self.join_heads(out)), weights
+
+    def append_to_cache(
+        self,
+        incremental_state: Dict[str, Dict[str, Optional[Tensor]]],
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Optional[Tensor],
+        pass_index: int,
+    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
+        """Put the step's key and value (B, H, 1, D) behind the cached ones: all keys, all values, mask (B, 1, 1, S)."""
+        name = self.cache_name(pass_index)
+        cache = self.get_incremental_state(incremental_state, name)
+        padding = key_padding_mask
+        if cache is not None:
+            old_key, old_value, old_padding = cache["prev_key"], cache["prev_value"], cache["prev_key_padding_mask"]
+            assert old_key is not None and old_value is not None
+            if old_padding is not None or padding is not None:
+                if old_padding is None:
+                    old_padding = torch.zeros([old_key.size(0), old_key.size(2)], dtype=torch.bool, device=key.device)
+                if padding is None:
+                    padding = torch.zeros([key.size(0), key.size(2)], dtype=torch.bool, device=key.device)
+                padding = torch.cat([old_padding, padding], dim=1)
+            key = torch.cat([old_key, key], dim=2)
+            value = torch.cat([old_value, value], dim=2)
+        entry: Dict[str, Optional[Tensor]] = {
+            "prev_key": key,
+            "prev_value": value,
+            "prev_key_padding_mask": padding,
+        }
+        self.set_incremental_state(incremental_state, name, entry)
+        return key, value, None if padding is None else allowed_keys(padding)
+
+    def cache_name(self, pass_index: int) -> str:
+        """The name of a pass's cache within this module's part of the incremental state."""
+        return "pass{}".format(pass_index)
+
+    @torch.jit.export
+    def reorder_incremental_state(self, incremental_state: IncrementalState, new_order: Tensor):
+        """Follow the beam: row i of every pass's cache becomes its row new_order[i]."""
+        for pass_index in range(self.passes):
+            name = self.cache_name(pass_index)
+            cache = self.get_incremental_state(incremental_state, name)
+            if cache is not None:
+                self.set_incremental_state(incremental_state, name, reorder_cache(cache, new_order))
+        return incremental_state
+
+
+@with_incremental_state
+class CrossAttention(Attention):
+    """Attention of the decoder to the encoder's output, with one fused projection of keys and values.
+
+    The keys and values are the same in every pass and at every step: they are projected once, then read from the cache.
+
+    Args:
+        embed_dim: C of the decoder.
+        encoder_embed_dim: C of the encoder.
+        heads: number of heads, a divisor of C.
+        dropout: of the attention weights.
+    """
+
+    def __init__(self, embed_dim: int, encoder_embed_dim: int, heads: int, dropout: float):
+        super().__init__(embed_dim, heads, dropout)
+        gain = 1 / math.sqrt(2) if embed_dim == encoder_embed_dim else 1.0
+        self.q_proj = stacked_projection(embed_dim, embed_dim, copies=1, gain=gain)
+        self.kv_proj = stacked_projection(encoder_embed_dim, embed_dim, copies=2, gain=gain)
+
+    def forward(
+        self,
+        x: Tensor,
+        encoder_out: Tensor,
+        mask: Optional[Tensor] = None,
+        incremental_state: IncrementalState = None,
+        need_weights: bool = False,
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        """Attend from x to the encoder's output.
+
+        Args:
+            x: (T, B, C).
+            encoder_out: (S, B, encoder's C).
+            mask: boolean, True where attention may go, broadcastable to (B, H, T, S).
+            incremental_state: fairseq's caches, or None.
+            need_weights: also return the weights.
+
+        Returns:
+            (T, B, C), and the weights (B, H, T, S) or None.
+        """
+        query = self.split_heads(self.q_proj(x))
+        key, value = self.keys_and_values(encoder_out, incremental_state)
+        out, weights = attend(query, key, value, mask, self.weight_dropout(), need_weights)
+        return self.out_proj(self.join_heads(out)), weights
+
+    def keys_and_values(self, encoder_out: Tensor, incremental_state: IncrementalState) -> Tuple[Tensor, Tensor]:
+        """The encoder's keys and values, (B, H, S, D) each, from the cache if they are there."""
+        cache = self.get_incremental_state(incremental_state, "encoder")
+        if cache is not None:
+            old_key, old_value = cache["prev_key"], cache["prev_value"]
+            assert old_key is not None and old_value is not None
+            return old_key, old_value
+        key, value = self.kv_proj(encoder_out).chunk(2, dim=-1)
+        key, value = self.split_heads(key), self.split_heads(value)
+        if incremental_state is not None:
+            entry: Dict[str, Optional[Tensor]] = {"prev_key": key, "prev_value": value}
+            self.set_incremental_state(incremental_state, "encoder", entry)
+        return key, value
+
+    @torch.jit.export
+    def reorder_incremental_state(self, incremental_state: IncrementalState, new_order: Tensor):
+        """Follow the beam: row i of the cache becomes its row new_order[i]."""
+        cache = self.get_incremental_state(incremental_state, "encoder")
+        if cache is not None:
+            self.set_incremental_state(incremental_state, "encoder", reorder_cache(cache, new_order))
+        return incremental_state
+
+
+def reorder_cache(cache: Dict[str, Optional[Tensor]], new_order: Tensor) -> Dict[str, Optional[Tensor]]:
+    """A cache whose row i is row new_order[i] of the given one."""
+    reordered: Dict[str, Optional[Tensor]] = {}
+    for name, rows in cache.items():
+        reordered[name] = None if rows is None else rows.index_select(0, new_order)
+    return reordered

@@ -1,0 +1,106 @@
+"""The model ``sret_transformer`` and its architectures."""
+
+import logging
+
+from fairseq.models import register_model, register_model_architecture
+from fairseq.models.transformer import transformer_legacy as fairseq_architectures
+from fairseq.models.transformer import TransformerModel
+
+from sret_fairseq import options
+from sret_fairseq.decoder import SretDecoder
+from sret_fairseq.encoder import SretEncoder
+from sret_fairseq.summary import summary_lines
+
+logger = logging.getLogger(__name__)
+
+
+@register_model("sret_transformer")
+class SretTransformerModel(TransformerModel):
+    """The Sliced Recursive Transformer (Shen, Liu and Xing, ECCV 2022) as a translation model of fairseq.
+
+    It takes the options of fairseq's ``transformer`` and those of options.py. ``forward`` is fairseq's: source tokens
+    (B, S), source lengths (B) and previous output tokens (B, T) -> logits (B, T, V).
+    """
+
+    @classmethod
+    def hub_models(cls):
+        """None: this project publishes no trained model, and fairseq's own do not fit."""
+        return {}
+
+    @classmethod
+    def add_args(cls, parser):
+        """Add the options of fairseq's transformer and this project's."""
+        TransformerModel.add_args(parser)
+        options.add_args(parser)
+
+    @classmethod
+    def build_model(cls, args, task):
+        """Build a model and log what it is made of.
+
+        Raises:
+            OptionError: options that cannot be used.
+        """
+        base_architecture(args)
+        model = super().build_model(args, task)
+        for side in options.SIDES:
+            kept = getattr(args, f"{side}_layers_to_keep", None)
+            if kept:  # fairseq has counted groups; --layers counts blocks
+                span = getattr(args, f"{side}_recursion_span")
+                setattr(args, f"{side}_layers", len(kept.split(",")) * span)
+        for line in summary_lines(model):
+            logger.info(line)
+        return model
+
+    @classmethod
+    def build_encoder(cls, args, src_dict, embed_tokens):
+        """The recursive encoder."""
+        return SretEncoder(args, src_dict, embed_tokens)
+
+    @classmethod
+    def build_decoder(cls, args, tgt_dict, embed_tokens):
+        """The recursive decoder."""
+        return SretDecoder(args, tgt_dict, embed_tokens, no_encoder_attn=args.no_cross_attention)
+
+
+def finish(args, fairseq_architecture) -> None:
+    """Complete an architecture with this project's defaults and those of its namesake in fairseq, and check it."""
+    # 3 blocks a side: with the default 2 passes as deep as the 6 layers of fairseq's.
+    options.default(args, "encoder_layers", 3)
+    options.default(args, "decoder_layers", 3)
+    options.set_defaults(args)
+    fairseq_architecture(args)
+    options.validate(args)
+
+
+@register_model_architecture("sret_transformer", "sret_transformer")
+def base_architecture(args):
+    """Width 512, FFN 2048, 8 heads, virtual depth 6+6."""
+    finish(args, fairseq_architectures.base_architecture)
+
+
+@register_model_architecture("sret_transformer", "sret_transformer_tiny")
+def tiny_architecture(args):
+    """Width 128, FFN 256, 4 heads, virtual depth 6+6; the size used for Multi30k."""
+    options.default(args, "encoder_embed_dim", 128)
+    options.default(args, "encoder_ffn_embed_dim", 256)
+    options.default(args, "encoder_attention_heads", 4)
+    options.default(args, "decoder_attention_heads", 4)
+    finish(args, fairseq_architectures.base_architecture)
+
+
+@register_model_architecture("sret_transformer", "sret_transformer_iwslt_de_en")
+def iwslt_de_en_architecture(args):
+    """Width 512, FFN 1024, 4 heads, virtual depth 6+6."""
+    finish(args, fairseq_architectures.transformer_iwslt_de_en)
+
+
+@register_model_architecture("sret_transformer", "sret_transformer_wmt_en_de")
+def wmt_en_de_architecture(args):
+    """Width 512, FFN 2048, 8 heads, virtual depth 6+6."""
+    finish(args, fairseq_architectures.transformer_wmt_en_de)
+
+
+@register_model_architecture("sret_transformer", "sret_transformer_wmt_en_de_big")
+def wmt_en_de_big_architecture(args):
+    """Width 1024, FFN 4096, 16 heads, virtual depth 6+6."""
+    finish(args, fairseq_architectures.transformer_wmt_en_de_big)

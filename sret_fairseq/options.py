@@ -1,0 +1,195 @@
+"""The options of ``sret_transformer``: their text, their defaults, and what they refuse.
+
+``validate`` runs wherever options enter: behind the command line (the architecture functions of model.py) and before a
+model is built (Hydra, ``--model-overrides``, ``from_pretrained``), so each rule stands here once.
+"""
+
+import argparse
+from typing import List
+
+from fairseq.utils import safe_getattr
+
+SIDES = ("encoder", "decoder")
+PERMUTATIONS = ("interleave", "random", "none")
+COEFFICIENTS = ("both", "residual", "identity", "none")
+COEFFICIENT_SIZES = ("scalar", "channel")
+
+
+class OptionError(SystemExit, ValueError):
+    """An option that cannot be used.
+
+    Uncaught it ends a command with its sentence and status 1, without a traceback; a program may catch it as the
+    ValueError that it is.
+    """
+
+
+def add_args(parser) -> None:
+    """Add this project's options to fairseq's parser. The defaults are in ``set_defaults``, as fairseq wants it."""
+    # fmt: off
+    for side in SIDES:
+        parser.add_argument(f"--{side}-recursions", type=int, metavar="R",
+                            help=f"passes through each {side} block, all with the same weights; at least 1 (default: 2)")
+        parser.add_argument(f"--{side}-recursion-span", type=int, metavar="K",
+                            help=f"how many {side} blocks are looped together: 1 repeats each block at once, "
+                                 f"--{side}-layers loops the whole stack; a divisor of it (default: 1)")
+        parser.add_argument(f"--no-{side}-normalize-before", dest=f"{side}_normalize_before", action="store_false",
+                            default=argparse.SUPPRESS,
+                            help=f"post-norm {side} blocks (default: pre-norm)")
+    parser.add_argument("--recursion-reverse", action="store_true",
+                        help="run every second loop of a recursion group backwards")
+    parser.add_argument("--nll-ratio", type=float, metavar="r",
+                        help="hidden width of the non-linear projection after each pass, as a multiple of the embedding "
+                             "dimension; 0 leaves the projections out (default: 1.0)")
+    parser.add_argument("--residual-coefficients", choices=COEFFICIENTS,
+                        help="which coefficients of c1*x + c2*f(x) are learnt: both, that of the residual branch f, that of "
+                             "the identity x, or none (default: both)")
+    parser.add_argument("--residual-coefficients-per-pass", action="store_true",
+                        help="each pass has coefficients of its own, instead of sharing those of its block")
+    parser.add_argument("--residual-coefficient-size", choices=COEFFICIENT_SIZES,
+                        help="one coefficient a residual branch, or one a channel (default: scalar)")
+    parser.add_argument("--encoder-slices", metavar="G[,G2,...]",
+                        help="slices of the encoder's self-attention in each pass, the last number repeats; 1 is full "
+                             "attention (default: the number of passes)")
+    parser.add_argument("--slice-permutation", choices=PERMUTATIONS,
+                        help="how every second pass permutes the tokens before they are sliced; random draws in training "
+                             "only, and interleaves at inference (default: interleave)")
+    # fmt: on
+
+
+def set_defaults(args) -> None:
+    """Fill in what was not given."""
+    for side in SIDES:
+        default(args, f"{side}_recursions", 2)
+        default(args, f"{side}_recursion_span", 1)
+        default(args, f"{side}_normalize_before", True)
+    default(args, "recursion_reverse", False)
+    default(args, "nll_ratio", 1.0)
+    default(args, "residual_coefficients", "both")
+    default(args, "residual_coefficients_per_pass", False)
+    default(args, "residual_coefficient_size", "scalar")
+    default(args, "encoder_slices", str(args.encoder_recursions))
+    default(args, "slice_permutation", "interleave")
+
+
+def default(args, name: str, value) -> None:
+    """Give an option a value unless it has one."""
+    if safe_getattr(args, name, None) is None:
+        setattr(args, name, value)
+
+
+def validate(args) -> None:
+    """Check every option of the model.
+
+    Raises:
+        OptionError: names the first option that is wrong, and what is right.
+    """
+    for side in SIDES:
+        validate_side(args, side)
+    require(is_number(args.nll_ratio) and args.nll_ratio >= 0, f"--nll-ratio {args.nll_ratio} must be 0 or more.")
+    for side in SIDES:
+        width = getattr(args, f"{side}_embed_dim")
+        require(
+            args.nll_ratio == 0 or int(args.nll_ratio * width) >= 1,
+            f"--nll-ratio {args.nll_ratio} of --{side}-embed-dim {width} leaves no hidden unit; use 0 for no projection.",
+        )
+    require_choice(args, "residual_coefficients", COEFFICIENTS)
+    require_choice(args, "residual_coefficient_size", COEFFICIENT_SIZES)
+    require_choice(args, "slice_permutation", PERMUTATIONS)
+    parse_slices(args.encoder_slices, args.encoder_recursions)
+    refuse_unsupported(args)
+
+
+def validate_side(args, side: str) -> None:
+    """Check the sizes of the encoder or the decoder."""
+    for name in ("layers", "embed_dim", "ffn_embed_dim", "attention_heads", "recursions", "recursion_span"):
+        value = getattr(args, f"{side}_{name}")
+        flag = f"--{side}-{name.replace('_', '-')}"
+        require(type(value) is int and value >= 1, f"{flag} {value} must be a whole number, 1 or more.")
+    layers, span = getattr(args, f"{side}_layers"), getattr(args, f"{side}_recursion_span")
+    # With layers to keep, --layers tells how many groups are kept: fairseq overwrites it so.
+    require(
+        bool(safe_getattr(args, f"{side}_layers_to_keep", None)) or layers % span == 0,
+        f"--{side}-layers {layers} cannot be divided into groups of --{side}-recursion-span {span}; "
+        f"choose a span that divides it.",
+    )
+    width, heads = getattr(args, f"{side}_embed_dim"), getattr(args, f"{side}_attention_heads")
+    require(
+        width % heads == 0,
+        f"--{side}-embed-dim {width} cannot be divided among --{side}-attention-heads {heads}.",
+    )
+
+
+def refuse_unsupported(args) -> None:
+    """Refuse the options of fairseq's transformer that shared or sliced layers cannot honour."""
+    require(
+        not safe_getattr(args, "quant_noise_pq", 0),
+        "--quant-noise-pq rewrites a weight each time that it is used, so the passes of a shared block would compound the "
+        "noise; use --quant-noise-scalar.",
+    )
+    require(
+        not safe_getattr(args, "cross_self_attention", False),
+        "--cross-self-attention is not implemented for recursive decoder blocks; leave it out.",
+    )
+    require(
+        not safe_getattr(args, "base_layers", 0),
+        "--base-layers are not implemented between recursion groups; leave them out.",
+    )
+    for side in SIDES:
+        require(
+            not safe_getattr(args, f"{side}_xformers_att_config", None),
+            f"--{side}-xformers-att-config is not implemented for recursive blocks; leave it out.",
+        )
+
+
+def parse_slices(text, passes: int) -> List[int]:
+    """The slices of each pass from ``G[,G2,...]``; the last number repeats.
+
+    Raises:
+        OptionError: not a list of whole numbers from 1 up, or longer than there are passes.
+    """
+    parts = [part.strip() for part in str(text).split(",")]
+    require(
+        all(part.isascii() and part.isdigit() and int(part) >= 1 for part in parts),
+        f"--encoder-slices {text} must be whole numbers from 1 up, separated by commas, such as 4 or 4,2.",
+    )
+    require(
+        len(parts) <= passes,
+        f"--encoder-slices {text} names {len(parts)} passes, but --encoder-recursions is {passes}.",
+    )
+    numbers = [int(part) for part in parts]
+    return numbers + [numbers[-1]] * (passes - len(numbers))
+
+
+def slices_by_pass(cfg) -> List[int]:
+    """The number of encoder slices in each pass."""
+    return parse_slices(cfg.encoder_slices, cfg.encoder_recursions)
+
+
+def group_count(cfg, side: str) -> int:
+    """How many recursion groups, fairseq's layers, one side has.
+
+    Args:
+        cfg: the TransformerConfig.
+        side: ``encoder`` or ``decoder``.
+    """
+    part = getattr(cfg, side)
+    if part.layers_to_keep:
+        return len(part.layers_to_keep.split(","))
+    return part.layers // getattr(cfg, f"{side}_recursion_span")
+
+
+def require(holds: bool, sentence: str) -> None:
+    """Raise OptionError with the sentence unless the condition holds."""
+    if not holds:
+        raise OptionError(f"sret_transformer: {sentence}")
+
+
+def require_choice(args, name: str, choices) -> None:
+    """Raise OptionError unless an option has one of its words."""
+    value, flag = getattr(args, name), "--" + name.replace("_", "-")
+    require(value in choices, f"{flag} {value} must be one of {', '.join(choices)}.")
+
+
+def is_number(value) -> bool:
+    """True for a finite int or float; bool is none."""
+    return type(value) in (int, float) and value - value == 0

@@ -1,0 +1,131 @@
+"""Incremental decoding, padding, determinism: what a translation may not depend on."""
+
+import helpers
+import pytest
+import torch
+from helpers import COMBINATIONS, PAD, build_sret, generate, lengths, logits, pad, source, target
+
+TABLE = pytest.mark.parametrize("options", COMBINATIONS.values(), ids=COMBINATIONS)
+
+
+def decode_stepwise(model, sources, targets, reorder=None):
+    """Logits (B, T, V) of incremental decoding, one token at a time; reorder(step) gives a new order of rows or None."""
+    encoder_out = model.encoder(sources, lengths(sources))
+    state, steps = {}, []
+    for step in range(targets.size(1)):
+        order = reorder(step) if reorder else None
+        if order is not None:
+            model.decoder.reorder_incremental_state_scripting(state, order)
+            encoder_out = model.encoder.reorder_encoder_out(encoder_out, order)
+            targets = targets[order]
+            steps = [out[order] for out in steps]
+        steps.append(model.decoder(targets[:, : step + 1], encoder_out=encoder_out, incremental_state=state)[0])
+    return torch.cat(steps, dim=1), targets
+
+
+@TABLE
+def test_incremental_equals_full(options):
+    """Invariant 3: step by step gives the logits of the full pass, with padding on both sides of the model."""
+    model = build_sret(**options)
+    sources = pad([source(7), source(11, seed=1), source(1, seed=2)], left=True)
+    targets = pad([target(9), target(4, seed=1), target(6, seed=2)])
+    real = targets.ne(PAD)
+    stepwise, _ = decode_stepwise(model, sources, targets)
+    torch.testing.assert_close(stepwise[real], logits(model, sources, targets)[real], atol=2e-5, rtol=0)
+
+
+@TABLE
+def test_incremental_equals_full_when_beams_are_reordered(options):
+    """Invariant 3: sentences drop out and the beams of a sentence are permuted and duplicated on the way."""
+    model = build_sret(**options)
+    beam = 3
+    one_each = pad([source(7), source(11, seed=1), source(2, seed=2)], left=True)
+    sources = one_each.repeat_interleave(beam, dim=0)
+    targets = pad([target(8, seed=seed) for seed in range(3 * beam)])
+    orders = {
+        2: torch.tensor([2, 0, 1, 3, 3, 5, 8, 7, 6]),
+        4: torch.tensor([0, 0, 2, 8, 6, 6]),  # the second sentence is done
+        6: torch.tensor([1, 0, 2, 3, 5, 4]),
+    }
+    stepwise, targets = decode_stepwise(model, sources, targets, orders.get)
+    sources = one_each[[0, 2]].repeat_interleave(beam, dim=0)
+    torch.testing.assert_close(stepwise, logits(model, sources, targets), atol=2e-5, rtol=0)
+
+
+@TABLE
+def test_a_sentence_is_encoded_the_same_in_any_batch(options):
+    """Invariant 4: alone or among others, padded left or right or far too long, the encoder says the same."""
+    model = build_sret(**options)
+    tokens = source(6)
+    alone = model.encoder(tokens[None], torch.tensor([6]))["encoder_out"][0][:, 0]
+    for left in (True, False):
+        for mates, length in (([source(9, seed=1), source(2, seed=2)], 0), ([source(17, seed=3)], 0), ([], 16)):
+            batch = pad([tokens, *mates], left=left, length=length)
+            out = model.encoder(batch, lengths(batch))["encoder_out"][0][:, 0]
+            torch.testing.assert_close(out[batch[0].ne(PAD)], alone, atol=1e-5, rtol=0)
+
+
+@TABLE
+def test_a_sentence_is_translated_the_same_in_any_batch(options):
+    """Invariant 4: beam search finds the same words and scores."""
+    model = build_sret(**options)
+    tokens = source(6)
+    alone = generate(model, tokens[None])[0]
+    for left in (True, False):
+        batch = pad([source(9, seed=1), tokens, source(3, seed=2)], left=left)
+        among_others = generate(model, batch)[1]
+        for hypothesis, expected in zip(among_others, alone):
+            assert hypothesis["tokens"].tolist() == expected["tokens"].tolist()
+            torch.testing.assert_close(hypothesis["score"], expected["score"], atol=1e-5, rtol=0)
+
+
+@TABLE
+def test_inference_is_deterministic(options):
+    """Invariant 5: two runs agree bit for bit, and draw nothing from torch's generator."""
+    model = build_sret(**options)
+    sources, targets = pad([source(7), source(5, seed=1)], left=True), pad([target(6), target(3, seed=1)])
+    before = torch.get_rng_state()
+    first, second = logits(model, sources, targets), logits(model, sources, targets)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(first, second)
+
+
+def test_random_slices_differ_in_training_only():
+    """Invariant 5: random permutations are drawn anew in training, from torch's generator, and only there."""
+    model = build_sret(slice_permutation="random", encoder_slices="3", dropout=0.0)
+    sources, targets = source(12)[None], target(5)[None]
+    model.train()
+    torch.manual_seed(1)
+    first, second = logits(model, sources, targets), logits(model, sources, targets)
+    torch.manual_seed(1)
+    again = logits(model, sources, targets)
+    assert torch.equal(first, again)
+    assert (first - second).abs().max() > 1e-4
+    interleaved = build_sret(slice_permutation="interleave", encoder_slices="3", dropout=0.0)
+    assert torch.equal(logits(model.eval(), sources, targets), logits(interleaved, sources, targets))
+
+
+def test_left_padded_targets_stay_finite():
+    """Padding on the left of a target leaves rows of attention with nothing to attend to: no NaN comes of it."""
+    model = build_sret()
+    targets = pad([target(9), target(4, seed=1)], left=True)
+    assert torch.isfinite(logits(model, pad([source(5), source(3)]), targets)).all()
+
+
+def test_a_source_of_padding_alone_stays_finite():
+    """A row without a single token, as dummy batches may hold, yields no NaN."""
+    model = build_sret()
+    batch = pad([source(5), source(3)])
+    batch[1] = PAD
+    assert torch.isfinite(logits(model, batch, pad([target(4), target(3)]))).all()
+
+
+@pytest.mark.parametrize("passes", [1, 2, 3])
+def test_every_pass_has_its_own_self_attention_cache(passes):
+    """One self-attention cache a block and pass, one cross-attention cache a block."""
+    model = build_sret(decoder_recursions=passes)
+    state = {}
+    encoder_out = model.encoder(source(5)[None], torch.tensor([5]))
+    model.decoder(target(1)[None], encoder_out=encoder_out, incremental_state=state)
+    blocks = helpers.SIZES["decoder_layers"]
+    assert len(state) == blocks * (passes + 1)

@@ -1,0 +1,130 @@
+"""What the options refuse, in which words, and how a command ends then."""
+
+import argparse
+import subprocess
+import sys
+
+import pytest
+from fairseq import options as fairseq_options
+from helpers import build_sret
+
+from sret_fairseq.options import OptionError, parse_slices
+
+REFUSED = [
+    ({"encoder_layers": 5, "encoder_recursion_span": 2}, "--encoder-layers 5", "--encoder-recursion-span 2"),
+    ({"decoder_layers": 4, "decoder_recursion_span": 3}, "--decoder-layers 4", "--decoder-recursion-span 3"),
+    ({"encoder_layers": 0}, "--encoder-layers 0"),
+    ({"encoder_recursions": 0}, "--encoder-recursions 0"),
+    ({"decoder_recursions": -1}, "--decoder-recursions -1"),
+    ({"decoder_recursions": 1.5}, "--decoder-recursions 1.5"),
+    ({"encoder_recursion_span": 0}, "--encoder-recursion-span 0"),
+    ({"encoder_slices": "0"}, "--encoder-slices 0"),
+    ({"encoder_slices": "2,"}, "--encoder-slices 2,"),
+    ({"encoder_slices": "two"}, "--encoder-slices two"),
+    ({"encoder_slices": "2,2,2"}, "--encoder-slices 2,2,2", "--encoder-recursions is 2"),
+    ({"nll_ratio": -1.0}, "--nll-ratio -1"),
+    ({"nll_ratio": float("nan")}, "--nll-ratio nan"),
+    ({"nll_ratio": float("inf")}, "--nll-ratio inf"),
+    ({"nll_ratio": 0.01}, "--nll-ratio 0.01", "--encoder-embed-dim 16"),
+    ({"residual_coefficients": "all"}, "--residual-coefficients all", "both, residual, identity, none"),
+    ({"residual_coefficient_size": "matrix"}, "--residual-coefficient-size matrix", "scalar, channel"),
+    ({"slice_permutation": "shuffle"}, "--slice-permutation shuffle", "interleave, random, none"),
+    ({"encoder_attention_heads": 3}, "--encoder-embed-dim 16", "--encoder-attention-heads 3"),
+    ({"encoder_attention_heads": 0}, "--encoder-attention-heads 0"),
+    ({"decoder_ffn_embed_dim": 0}, "--decoder-ffn-embed-dim 0"),
+    ({"quant_noise_pq": 0.1}, "--quant-noise-pq", "--quant-noise-scalar"),
+    ({"cross_self_attention": True}, "--cross-self-attention"),
+    ({"base_layers": 1}, "--base-layers"),
+    ({"encoder_xformers_att_config": "{'name': 'linformer'}"}, "--encoder-xformers-att-config"),
+]
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda case: " ".join(case[1:2]))
+def test_bad_options_are_refused_by_name(case):
+    """One sentence that names the option; a program can catch it as a ValueError."""
+    overrides, *words = case
+    with pytest.raises(ValueError) as refusal:
+        build_sret(**overrides)
+    sentence = str(refusal.value)
+    assert isinstance(refusal.value, OptionError)
+    assert sentence.startswith("sret_transformer: ") and "\n" not in sentence
+    for word in words:
+        assert word in sentence
+
+
+@pytest.mark.parametrize(
+    "text, passes, expected",
+    [("1", 3, [1, 1, 1]), ("4,2", 2, [4, 2]), ("4, 2", 4, [4, 2, 2, 2]), (8, 1, [8])],
+)
+def test_slices_of_each_pass(text, passes, expected):
+    """One number per pass, the last one repeats."""
+    assert parse_slices(text, passes) == expected
+
+
+def train_parser_args(*words):
+    """What fairseq-train makes of a command line."""
+    parser = fairseq_options.get_training_parser()
+    return fairseq_options.parse_args_and_arch(parser, ["data", "--user-dir", "sret_fairseq", *words])
+
+
+def test_every_option_reaches_the_model():
+    """Each flag sets what it says, beside fairseq's own flags."""
+    args = train_parser_args(
+        *"--arch sret_transformer --encoder-layers 4 --encoder-recursions 3 --decoder-recursions 1".split(),
+        *"--encoder-recursion-span 2 --decoder-recursion-span 3 --recursion-reverse --nll-ratio 0.5".split(),
+        *"--residual-coefficients identity --residual-coefficients-per-pass --residual-coefficient-size channel".split(),
+        *"--encoder-slices 4,2 --slice-permutation random --no-encoder-normalize-before".split(),
+        *"--no-decoder-normalize-before --dropout 0.3".split(),
+    )
+    expected = {
+        "encoder_layers": 4,
+        "decoder_layers": 3,
+        "encoder_recursions": 3,
+        "decoder_recursions": 1,
+        "encoder_recursion_span": 2,
+        "decoder_recursion_span": 3,
+        "recursion_reverse": True,
+        "nll_ratio": 0.5,
+        "residual_coefficients": "identity",
+        "residual_coefficients_per_pass": True,
+        "residual_coefficient_size": "channel",
+        "encoder_slices": "4,2",
+        "slice_permutation": "random",
+        "encoder_normalize_before": False,
+        "decoder_normalize_before": False,
+        "dropout": 0.3,
+    }
+    assert {name: getattr(args, name) for name in expected} == expected
+
+
+def test_every_option_has_help():
+    """No flag of this project goes without a word, and each is documented under its own name."""
+    from sret_fairseq.options import add_args
+
+    parser = argparse.ArgumentParser()
+    add_args(parser)
+    for action in parser._actions:
+        assert action.help and len(action.help) > 20, action.option_strings
+
+
+@pytest.mark.parametrize(
+    "flags, words",
+    [
+        (["--encoder-layers", "5", "--encoder-recursion-span", "2"], ["--encoder-layers 5", "--encoder-recursion-span 2"]),
+        (["--encoder-slices", "0"], ["--encoder-slices 0"]),
+        (["--nll-ratio", "-1"], ["--nll-ratio -1"]),
+        (["--residual-coefficients", "some"], ["--residual-coefficients", "some"]),
+        (["--encoder-recursions", "two"], ["--encoder-recursions", "two"]),
+        (["--encoder-recursion", "2", "--no-such-flag"], ["--no-such-flag"]),
+    ],
+    ids=lambda value: " ".join(value),
+)
+def test_a_command_ends_with_one_sentence(flags, words, tmp_path):
+    """fairseq-train stops before it reads any data: status not 0, the option in the last line, no traceback."""
+    command = [sys.executable, "-m", "fairseq_cli.train", str(tmp_path), "--user-dir", "sret_fairseq"]
+    run = subprocess.run([*command, "--arch", "sret_transformer", *flags], capture_output=True, text=True)
+    assert run.returncode != 0
+    assert "Traceback" not in run.stderr
+    last_line = run.stderr.strip().splitlines()[-1]
+    for word in words:
+        assert word in last_line
