@@ -34,7 +34,7 @@ def test_scripted_beam_search(name):
     model = build_sret(**COMBINATIONS[name])
     generator = SequenceGenerator([model], Task().target_dictionary, beam_size=3, max_len_b=12)
     scripted = save_and_load(torch.jit.script(generator))
-    sample = {"src_tokens": SOURCES, "src_lengths": lengths(SOURCES)}
+    sample = {"net_input": {"src_tokens": SOURCES, "src_lengths": lengths(SOURCES)}}
     for hypotheses, expected in zip(scripted(sample), generate(model, SOURCES)):
         for one, other in zip(hypotheses, expected):
             assert one["tokens"].tolist() == other["tokens"].tolist()
