@@ -9,7 +9,7 @@ from sret_fairseq.options import group_count
 
 
 class SretDecoder(TransformerDecoderBase):
-    """``--decoder-layers`` blocks in groups of ``--decoder-recursion-span``, each group looped ``--decoder-recursions`` times.
+    """``--decoder-layers`` blocks in groups of ``--decoder-recursion-span``, looped ``--decoder-recursions`` times.
 
     Args:
         args: the parsed and validated options.

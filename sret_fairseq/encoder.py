@@ -14,7 +14,7 @@ from sret_fairseq.options import group_count, slices_by_pass
 
 
 class SretEncoder(TransformerEncoderBase):
-    """``--encoder-layers`` blocks in groups of ``--encoder-recursion-span``, each group looped ``--encoder-recursions`` times.
+    """``--encoder-layers`` blocks in groups of ``--encoder-recursion-span``, looped ``--encoder-recursions`` times.
 
     Args:
         args: the parsed and validated options.

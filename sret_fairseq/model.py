@@ -3,8 +3,8 @@
 import logging
 
 from fairseq.models import register_model, register_model_architecture
-from fairseq.models.transformer import transformer_legacy as fairseq_architectures
 from fairseq.models.transformer import TransformerModel
+from fairseq.models.transformer import transformer_legacy as fairseq_architectures
 
 from sret_fairseq import options
 from sret_fairseq.decoder import SretDecoder

@@ -28,7 +28,7 @@ def add_args(parser) -> None:
     # fmt: off
     for side in SIDES:
         parser.add_argument(f"--{side}-recursions", type=int, metavar="R",
-                            help=f"passes through each {side} block, all with the same weights; at least 1 (default: 2)")
+                            help=f"passes through each {side} block, with the same weights; at least 1 (default: 2)")
         parser.add_argument(f"--{side}-recursion-span", type=int, metavar="K",
                             help=f"how many {side} blocks are looped together: 1 repeats each block at once, "
                                  f"--{side}-layers loops the whole stack; a divisor of it (default: 1)")
@@ -38,11 +38,11 @@ def add_args(parser) -> None:
     parser.add_argument("--recursion-reverse", action="store_true",
                         help="run every second loop of a recursion group backwards")
     parser.add_argument("--nll-ratio", type=float, metavar="r",
-                        help="hidden width of the non-linear projection after each pass, as a multiple of the embedding "
-                             "dimension; 0 leaves the projections out (default: 1.0)")
+                        help="hidden width of the non-linear projection after each pass, in multiples of the width; "
+                             "0 leaves the projections out (default: 1.0)")
     parser.add_argument("--residual-coefficients", choices=COEFFICIENTS,
-                        help="which coefficients of c1*x + c2*f(x) are learnt: both, that of the residual branch f, that of "
-                             "the identity x, or none (default: both)")
+                        help="which coefficients of c1*x + c2*f(x) are learnt: both, that of the residual branch f, "
+                             "that of the identity x, or none (default: both)")
     parser.add_argument("--residual-coefficients-per-pass", action="store_true",
                         help="each pass has coefficients of its own, instead of sharing those of its block")
     parser.add_argument("--residual-coefficient-size", choices=COEFFICIENT_SIZES,
@@ -51,8 +51,8 @@ def add_args(parser) -> None:
                         help="slices of the encoder's self-attention in each pass, the last number repeats; 1 is full "
                              "attention (default: the number of passes)")
     parser.add_argument("--slice-permutation", choices=PERMUTATIONS,
-                        help="how every second pass permutes the tokens before they are sliced; random draws in training "
-                             "only, and interleaves at inference (default: interleave)")
+                        help="how every second pass permutes the tokens before they are sliced; random draws in "
+                             "training only, and interleaves at inference (default: interleave)")
     # fmt: on
 
 
@@ -90,7 +90,7 @@ def validate(args) -> None:
         width = getattr(args, f"{side}_embed_dim")
         require(
             args.nll_ratio == 0 or int(args.nll_ratio * width) >= 1,
-            f"--nll-ratio {args.nll_ratio} of --{side}-embed-dim {width} leaves no hidden unit; use 0 for no projection.",
+            f"--nll-ratio {args.nll_ratio} of --{side}-embed-dim {width} leaves no hidden unit; 0 means no projection.",
         )
     require_choice(args, "residual_coefficients", COEFFICIENTS)
     require_choice(args, "residual_coefficient_size", COEFFICIENT_SIZES)
@@ -123,8 +123,8 @@ def refuse_unsupported(args) -> None:
     """Refuse the options of fairseq's transformer that shared or sliced layers cannot honour."""
     require(
         not safe_getattr(args, "quant_noise_pq", 0),
-        "--quant-noise-pq rewrites a weight each time that it is used, so the passes of a shared block would compound the "
-        "noise; use --quant-noise-scalar.",
+        "--quant-noise-pq rewrites a weight each time that it is used, so the passes of a shared block would compound "
+        "the noise; use --quant-noise-scalar.",
     )
     require(
         not safe_getattr(args, "cross_self_attention", False),

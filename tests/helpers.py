@@ -84,9 +84,7 @@ def build(model_class, seed: int = 0, **overrides):
     sizes = dict(SIZES, **overrides)
     model = model_class.build_model(argparse.Namespace(**sizes), Task())
     for name, parameter in model.named_parameters():
-        if ".coefficients." in name:
-            torch.nn.init.uniform_(parameter, -0.3, 0.3)
-        elif name.endswith(".bias"):
+        if ".coefficients." in name or name.endswith(".bias"):
             torch.nn.init.uniform_(parameter, -0.3, 0.3)
         elif parameter.dim() == 1:
             torch.nn.init.uniform_(parameter, 0.7, 1.3)

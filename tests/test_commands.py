@@ -111,7 +111,8 @@ def test_interactive(trained):
 def test_validate(trained):
     """fairseq-validate reads the checkpoint and reports a loss."""
     folder, _ = trained
-    said = fairseq("validate", folder / "data-bin", "--path", checkpoint(folder), "--task", "translation", "--max-tokens", 500)
+    words = ("--path", checkpoint(folder), "--task", "translation", "--max-tokens", 500)
+    said = fairseq("validate", folder / "data-bin", *words)
     assert "valid | loss" in said or "valid on 'valid' subset | loss" in said
 
 

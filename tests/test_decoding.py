@@ -9,7 +9,7 @@ TABLE = pytest.mark.parametrize("options", COMBINATIONS.values(), ids=COMBINATIO
 
 
 def decode_stepwise(model, sources, targets, reorder=None):
-    """Logits (B, T, V) of incremental decoding, one token at a time; reorder(step) gives a new order of rows or None."""
+    """Logits (B, T, V) of incremental decoding, token by token; reorder(step) gives a new order of rows or None."""
     encoder_out = model.encoder(sources, lengths(sources))
     state, steps = {}, []
     for step in range(targets.size(1)):

@@ -34,11 +34,14 @@ def test_all_options_off_equals_fairseq(pre_norm, mode):
 
 
 @pytest.mark.parametrize("design", ["both", "residual", "identity"])
-@pytest.mark.parametrize("shape", [{}, {"residual_coefficients_per_pass": True, "residual_coefficient_size": "channel"}])
-def test_initial_coefficients_change_nothing(design, shape):
+@pytest.mark.parametrize("per_pass", [False, True])
+@pytest.mark.parametrize("size", ["scalar", "channel"])
+def test_initial_coefficients_change_nothing(design, per_pass, size):
     """Invariant 2: at their initial value the coefficients leave the logits as they are."""
     without = build_sret(residual_coefficients="none")
-    model = build_sret(residual_coefficients=design, **shape)
+    model = build_sret(
+        residual_coefficients=design, residual_coefficients_per_pass=per_pass, residual_coefficient_size=size
+    )
     missing = model.load_state_dict(dict(model.state_dict(), **without.state_dict()))
     assert not missing.missing_keys
     for name, parameter in model.named_parameters():

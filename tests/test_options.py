@@ -72,8 +72,8 @@ def test_every_option_reaches_the_model():
     args = train_parser_args(
         *"--arch sret_transformer --encoder-layers 4 --encoder-recursions 3 --decoder-recursions 1".split(),
         *"--encoder-recursion-span 2 --decoder-recursion-span 3 --recursion-reverse --nll-ratio 0.5".split(),
-        *"--residual-coefficients identity --residual-coefficients-per-pass --residual-coefficient-size channel".split(),
-        *"--encoder-slices 4,2 --slice-permutation random --no-encoder-normalize-before".split(),
+        *"--residual-coefficients identity --residual-coefficients-per-pass".split(),
+        *"--residual-coefficient-size channel --encoder-slices 4,2 --slice-permutation random --no-encoder-normalize-before".split(),
         *"--no-decoder-normalize-before --dropout 0.3".split(),
     )
     expected = {
@@ -110,7 +110,7 @@ def test_every_option_has_help():
 @pytest.mark.parametrize(
     "flags, words",
     [
-        (["--encoder-layers", "5", "--encoder-recursion-span", "2"], ["--encoder-layers 5", "--encoder-recursion-span 2"]),
+        ("--encoder-layers 5 --encoder-recursion-span 2".split(), ["--encoder-layers 5", "--encoder-recursion-span 2"]),
         (["--encoder-slices", "0"], ["--encoder-slices 0"]),
         (["--nll-ratio", "-1"], ["--nll-ratio -1"]),
         (["--residual-coefficients", "some"], ["--residual-coefficients", "some"]),

@@ -14,7 +14,7 @@ from sret_fairseq.layers.slicing import SliceLayout
 
 
 def wrap_for_fairseq(layer: nn.Module, cfg) -> nn.Module:
-    """The layer with the activation checkpointing and FSDP unit that the options ask for, as fairseq does for its own."""
+    """The layer with activation checkpointing and FSDP as the options ask for, which fairseq gives its own layers."""
     if cfg.checkpoint_activations:
         layer = checkpoint_wrapper(layer, offload_to_cpu=cfg.offload_activations)
     return fsdp_wrap(layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap)

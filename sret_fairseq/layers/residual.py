@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 class ResidualCoefficients(nn.Module):
-    """``c1 * x + c2 * f`` with learnable ``c1`` and ``c2``, initially 1 (SReT, section "learnable residual connections").
+    """``c1 * x + c2 * f`` with learnable ``c1`` and ``c2``, initially 1 (SReT, "learnable residual coefficients").
 
-    The parameters are the offsets ``c1 - 1`` and ``c2 - 1``, and the sum is formed as ``(x + f) + d1 * x + d2 * f``. Near
-    1 a bfloat16 has steps of 4e-3, which would swallow every update; near 0 its steps are fine enough. An offset of
-    zero leaves ``x + f`` bit for bit, and weight decay pulls a coefficient to 1, not to 0.
+    The parameters are the offsets ``d1 = c1 - 1`` and ``d2 = c2 - 1``, and the sum is formed as
+    ``(x + f) + d1 * x + d2 * f``. Near 1 a bfloat16 has steps of 4e-3, which would swallow every update; near 0 its
+    steps are fine enough. An offset of zero leaves ``x + f`` bit for bit, and weight decay pulls a coefficient to 1.
 
     Args:
         design: which coefficients learn: ``both``, ``residual`` (c2), ``identity`` (c1) or ``none``.

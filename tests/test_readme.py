@@ -1,0 +1,40 @@
+"""The README's lines for the user's own text, run as they stand."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def test_training_lines_run_as_they_stand(tmp_path):
+    """preprocess, train, average, generate: on toy text, in a folder that holds the plugin and the scripts."""
+    readme = (REPOSITORY / "README.md").read_text()
+    section = readme[readme.index("## Train on your text") :]
+    block = re.search(r"```bash no-ci\n(.*?)```", section, re.DOTALL)[1]
+    commands = block.replace("\\\n", " ").strip().splitlines()
+    assert [command.split()[0] for command in commands] == [
+        "fairseq-preprocess",
+        "fairseq-train",
+        "python",
+        "fairseq-generate",
+    ]
+    for name in ("sret_fairseq", "scripts"):
+        (tmp_path / name).symlink_to(REPOSITORY / name)
+    for split in ("train", "valid", "test"):
+        (tmp_path / f"{split}.de").write_text("ein kleiner Satz\nnoch einer\n" * 5)
+        (tmp_path / f"{split}.en").write_text("a small sentence\nanother one\n" * 5)
+    path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    for command in commands:
+        limit = " --max-update 3" if command.startswith("fairseq-train") else ""
+        run = subprocess.run(
+            ["bash", "-c", command + limit],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            env=dict(os.environ, PATH=path),
+        )
+        assert run.returncode == 0, f"{command}\n{run.stderr}"
+    assert "Translated 10 sentences" in run.stderr
