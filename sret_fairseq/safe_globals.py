@@ -1,6 +1,9 @@
 """Which classes torch may rebuild when it reads fairseq's checkpoints with ``weights_only=True``.
 
 The list holds data only: whatever is missing from it is refused by ``torch.load`` before any of its code runs.
+Resuming on several GPUs needs ``--load-checkpoint-on-all-dp-ranks``: without it fairseq sends the checkpoint from the
+first process to the others as pickled omegaconf objects, which are not on the list.
+
 It imports neither fairseq nor the rest of this package, so that a script that only reads checkpoints starts fast.
 """
 
@@ -14,11 +17,7 @@ import torch
 NUMPY_MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 # Numbers only: an array of Python objects stays refused.
-NUMBERS = (
-    [np.bool_]
-    + [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64]
-    + [np.float16, np.float32, np.float64]
-)
+NUMBERS = "? i1 i2 i4 i8 u1 u2 u4 u8 f2 f4 f8".split()  # truth values, integers and floats by their bytes
 
 
 def fairseq_globals() -> list:
@@ -29,7 +28,8 @@ def fairseq_globals() -> list:
     """
     rebuilders = [np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0]]  # _reconstruct and scalar
     named = [(function, f"{module}.{function.__name__}") for module in NUMPY_MODULES for function in rebuilders]
-    return [argparse.Namespace, np.ndarray, np.dtype, *named, *{type(np.dtype(number)) for number in NUMBERS}]
+    number_types = [type(np.dtype(number)) for number in NUMBERS]
+    return [argparse.Namespace, np.ndarray, np.dtype, *named, *number_types]
 
 
 def allow_fairseq_globals() -> None:

@@ -73,8 +73,8 @@ def test_every_option_reaches_the_model():
         *"--arch sret_transformer --encoder-layers 4 --encoder-recursions 3 --decoder-recursions 1".split(),
         *"--encoder-recursion-span 2 --decoder-recursion-span 3 --recursion-reverse --nll-ratio 0.5".split(),
         *"--residual-coefficients identity --residual-coefficients-per-pass".split(),
-        *"--residual-coefficient-size channel --encoder-slices 4,2 --slice-permutation random --no-encoder-normalize-before".split(),
-        *"--no-decoder-normalize-before --dropout 0.3".split(),
+        *"--residual-coefficient-size channel --encoder-slices 4,2 --slice-permutation random".split(),
+        *"--no-encoder-normalize-before --no-decoder-normalize-before --dropout 0.3".split(),
     )
     expected = {
         "encoder_layers": 4,

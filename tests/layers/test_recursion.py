@@ -1,0 +1,83 @@
+"""The order of blocks, passes and projections, against loops that are written out."""
+
+import pytest
+import torch
+from helpers import build_sret
+
+# What each setting applies, as (block, pass) in the whole stack; a pass is followed by the projection of that block.
+ORDERS = {
+    "sequence": ({"layers": 2, "recursions": 3}, [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]),
+    "cycle": ({"layers": 2, "recursions": 2, "recursion_span": 2}, [(0, 0), (1, 0), (0, 1), (1, 1)]),
+    "cycle-reverse": (
+        {"layers": 3, "recursions": 3, "recursion_span": 3, "reverse": True},
+        [(0, 0), (1, 0), (2, 0), (2, 1), (1, 1), (0, 1), (0, 2), (1, 2), (2, 2)],
+    ),
+    "pairs": (
+        {"layers": 4, "recursions": 2, "recursion_span": 2},
+        [(0, 0), (1, 0), (0, 1), (1, 1), (2, 0), (3, 0), (2, 1), (3, 1)],
+    ),
+}
+
+
+def build(side: str, settings: dict):
+    settings = dict(settings)
+    reverse = settings.pop("reverse", False)
+    return build_sret(recursion_reverse=reverse, **{f"{side}_{name}": value for name, value in settings.items()})
+
+
+def block_and_projection(stack, number: int, pass_index: int, span: int):
+    """Block ``number`` of a stack of groups and the projection that follows it in this pass."""
+    group = stack.layers[number // span]
+    return group.blocks[number % span], group.projections[pass_index][number % span]
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_encoder_order(name):
+    """The encoder's groups apply blocks, projections and layouts in the order of the table."""
+    settings, order = ORDERS[name]
+    encoder = build("encoder", settings).encoder
+    x = torch.randn(7, 2, 16)
+    layouts = [None] * settings["recursions"]
+    out, expected = x, x
+    for group in encoder.layers:
+        out = group(out, None, layouts)
+    for number, pass_index in order:
+        block, projection = block_and_projection(encoder, number, pass_index, settings.get("recursion_span", 1))
+        expected = projection(block(expected, None, None, pass_index))
+    torch.testing.assert_close(out, expected, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", ORDERS)
+def test_decoder_order(name):
+    """The decoder's groups likewise; the weights of attention are those of the group's last application."""
+    settings, order = ORDERS[name]
+    decoder = build("decoder", settings).decoder
+    x, encoder_out = torch.randn(5, 2, 24), torch.randn(3, 2, 16)
+    out, expected = x, x
+    for group in decoder.layers:
+        out, weights, _ = group(out, encoder_out, need_head_weights=True)
+    for number, pass_index in order:
+        block, projection = block_and_projection(decoder, number, pass_index, settings.get("recursion_span", 1))
+        expected, expected_weights = block(expected, encoder_out, None, None, None, None, pass_index, True)
+        expected = projection(expected)
+    torch.testing.assert_close(out, expected, atol=2e-5, rtol=0)
+    torch.testing.assert_close(weights, expected_weights.transpose(0, 1), atol=2e-5, rtol=0)
+    mean = decoder.layers[-1](x, encoder_out, need_attn=True)[1]
+    assert mean.shape == (2, 5, 3)
+    torch.testing.assert_close(mean.sum(-1), torch.ones(2, 5))
+
+
+def test_each_pass_takes_its_own_layout():
+    """Slices of 2, then 3 of the same block: the group hands layout p to pass p."""
+    from sret_fairseq.layers.slicing import layouts_by_pass
+
+    encoder = build_sret(encoder_layers=1, encoder_slices="2,3").encoder
+    x = torch.randn(7, 2, 16)
+    layouts = layouts_by_pass(torch.zeros(2, 7, dtype=torch.bool), False, [2, 3], "interleave", False)
+    (group,) = encoder.layers
+    expected = x
+    for pass_index in range(2):
+        expected = group.blocks[0](expected, None, layouts[pass_index], pass_index)
+        expected = group.projections[pass_index][0](expected)
+    assert torch.equal(group(x, None, layouts), expected)
+    assert not torch.equal(group(x, None, layouts[::-1]), expected)

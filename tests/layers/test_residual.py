@@ -1,0 +1,72 @@
+"""The equations of residual connections and projections, by hand."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import build_sret
+
+from sret_fairseq.layers.residual import ResidualCoefficients
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+@pytest.mark.parametrize("passes", [1, 3])
+@pytest.mark.parametrize("design", ["both", "residual", "identity", "none"])
+def test_coefficients(design, passes, channels):
+    """c1 x + c2 f with c = 1 + offset, a row of offsets for each pass or one for all."""
+    torch.manual_seed(0)
+    module = ResidualCoefficients(design, channels, passes)
+    assert sum(p.numel() for p in module.parameters()) == {"both": 2, "none": 0}.get(design, 1) * passes * channels
+    for parameter in module.parameters():
+        assert not parameter.any()
+        torch.nn.init.normal_(parameter)
+    x, branch = torch.randn(5, 2, 6), torch.randn(5, 2, 6)
+    for pass_index in range(3):
+        row = pass_index if passes > 1 else 0
+        c1 = 1 + module.identity[row] if design in ("both", "identity") else 1
+        c2 = 1 + module.residual[row] if design in ("both", "residual") else 1
+        torch.testing.assert_close(module(x, branch, pass_index), c1 * x + c2 * branch)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_reduced_precision_keeps_small_changes(dtype):
+    """An update of 1e-4, lost next to 1, stays in an offset, and its gradient is not lost either."""
+    module = ResidualCoefficients("both", 1, 1).to(dtype)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.add_(1e-4)
+    assert torch.tensor(1.0, dtype=dtype) + torch.tensor(1e-4, dtype=dtype) == 1
+    for parameter in module.parameters():
+        assert parameter.item() == pytest.approx(1e-4, rel=0.01)
+    x = torch.ones(1, 1, 1, dtype=dtype)
+    module(x, x, 0).sum().backward()
+    assert module.identity.grad.item() == module.residual.grad.item() == 1
+
+
+@pytest.mark.parametrize("pre_norm", [True, False])
+def test_projection(pre_norm):
+    """x = a x + b W2 GELU(W1 LN(x)), or LN(a x + b W2 GELU(W1 x)) after post-norm blocks; W1 has r d rows."""
+    model = build_sret(encoder_normalize_before=pre_norm, nll_ratio=0.5)
+    projection = model.encoder.layers[0].projections[1][0]
+    mlp, residual = projection.mlp, projection.residual
+    assert mlp.fc1.weight.shape == (8, 16)
+
+    def norm(value):
+        return F.layer_norm(value, [16], residual.layer_norm.weight, residual.layer_norm.bias)
+
+    x = torch.randn(7, 2, 16)
+    hidden = F.linear(norm(x) if pre_norm else x, mlp.fc1.weight, mlp.fc1.bias)
+    hidden = hidden * 0.5 * (1 + torch.erf(hidden / 2**0.5))
+    branch = F.linear(hidden, mlp.fc2.weight, mlp.fc2.bias)
+    c1, c2 = 1 + residual.coefficients.identity[0], 1 + residual.coefficients.residual[0]
+    expected = c1 * x + c2 * branch
+    torch.testing.assert_close(projection(x), expected if pre_norm else norm(expected), atol=1e-5, rtol=0)
+
+
+def test_projection_drops_out_as_the_ffn_does():
+    """--activation-dropout and --dropout act inside and behind the projection's perceptron in training."""
+    model = build_sret(dropout=0.0, activation_dropout=0.5)
+    projection = model.encoder.layers[0].projections[0][0].train()
+    assert projection.mlp.dropout.p == model.encoder.layers[0].blocks[0].ffn.dropout.p == 0.5
+    x = torch.randn(7, 2, 16)
+    assert not torch.equal(projection(x), projection(x))
+    assert build_sret(dropout=0.2).encoder.layers[0].projections[0][0].residual.dropout.p == 0.2

@@ -1,0 +1,216 @@
+"""scripts/average_checkpoints.py takes the right files, averages them, and refuses what cannot be averaged."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from checkpoint_fixtures import Payload, write_checkpoint
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "average_checkpoints.py"
+
+
+@pytest.fixture
+def average(monkeypatch, tmp_path):
+    """A function that runs the script in this process; it returns the checkpoint written, or raises SystemExit."""
+    output = tmp_path / "average.pt"
+
+    def run(*words, output=output):
+        import runpy
+
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, words), "--output", str(output)])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+        return torch.load(output, weights_only=True)
+
+    return run
+
+
+@pytest.fixture
+def refusal(average, tmp_path):
+    """A function that runs the script, which has to fail in one sentence and write nothing; the sentence."""
+
+    def run(*words, **keywords):
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(SystemExit) as caught:
+            average(*words, **keywords)
+        assert sorted(tmp_path.rglob("*")) == before
+        sentence = caught.value.code
+        assert isinstance(sentence, str) and "\n" not in sentence  # Python then exits with 1
+        return sentence
+
+    return run
+
+
+def write(path, number):
+    """A checkpoint with one parameter, a number."""
+    path.parent.mkdir(exist_ok=True)
+    return write_checkpoint(path, {"weight": torch.tensor([float(number)])})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of checkpoints whose parameter tells them apart: the epoch, 1000 + the update, or -1."""
+    folder = tmp_path / "checkpoints"
+    for epoch in (1, 2, 9, 10, 11):
+        write(folder / f"checkpoint{epoch}.pt", epoch)
+    for epoch, update in ((1, 90), (2, 200), (10, 1000), (9, 900)):
+        write(folder / f"checkpoint_{epoch}_{update}.pt", 1000 + update)
+    for name in ("checkpoint_best", "checkpoint_last", "checkpoint.best_bleu_30.1234", "checkpoint12-shard0"):
+        write(folder / f"{name}.pt", -1)
+    return folder
+
+
+def test_mean_by_hand(average, tmp_path):
+    models = [
+        {"weight": torch.tensor([[1.0, 2.0], [3.0, -4.0]]), "steps": torch.tensor([7])},
+        {"weight": torch.tensor([[2.0, 2.0], [0.0, 1.0]]), "steps": torch.tensor([8])},
+        {"weight": torch.tensor([[6.0, 5.0], [0.0, 0.0]]), "steps": torch.tensor([9])},
+    ]
+    paths = [write_checkpoint(tmp_path / f"{index}.pt", model) for index, model in enumerate(models)]
+    model = average("--inputs", *paths)["model"]
+    assert model["weight"].equal(torch.tensor([[3.0, 3.0], [1.0, -1.0]]))
+    assert model["weight"].dtype == torch.float32
+    assert model["steps"].equal(torch.tensor([9]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_summed_in_full(average, tmp_path, dtype):
+    """Eight times the largest number that fits, or a sum whose small terms would be lost."""
+    large = torch.finfo(dtype).max
+    paths = [
+        write_checkpoint(tmp_path / f"{index}.pt", {"large": torch.tensor([large], dtype=dtype), "one": one})
+        for index in range(8)
+        for one in [torch.tensor([1.0 if index else 4096.0], dtype=dtype)]
+    ]
+    model = average("--inputs", *paths)["model"]
+    assert model["large"].equal(torch.tensor([large], dtype=dtype))
+    assert model["one"].equal(torch.tensor([(4096 + 7) / 8]).to(dtype))
+
+
+def test_tied_tensors(average, tmp_path):
+    paths = []
+    for number in (1.0, 3.0):
+        shared = torch.full((4, 2), number)
+        path = tmp_path / f"{number}.pt"
+        paths.append(write_checkpoint(path, {"embed_tokens": shared, "output_projection": shared}))
+    model = average("--inputs", *paths)["model"]
+    assert model["embed_tokens"].equal(torch.full((4, 2), 2.0))
+    assert model["output_projection"].equal(torch.full((4, 2), 2.0))
+
+
+def test_output_keeps_options_and_drops_optimizer(average, tmp_path):
+    checkpoint = average("--inputs", write(tmp_path / "a.pt", 1), write(tmp_path / "b.pt", 2))
+    assert checkpoint["cfg"]["model"].arch == "sret_transformer_tiny"
+    assert checkpoint["extra_state"] == {"train_iterator": {"epoch": 3}}
+    assert "last_optimizer_state" not in checkpoint
+
+
+@pytest.mark.parametrize(
+    "words, expected",
+    [
+        (["--num-epoch-checkpoints", 1], 11),
+        (["--num-epoch-checkpoints", 3], (9 + 10 + 11) / 3),
+        (["--num-epoch-checkpoints", 2, "--checkpoint-upper-bound", 10], (9 + 10) / 2),
+        (["--num-epoch-checkpoints", 5], (1 + 2 + 9 + 10 + 11) / 5),
+        (["--num-update-checkpoints", 2], 1000 + (900 + 1000) / 2),
+        (["--num-update-checkpoints", 2, "--checkpoint-upper-bound", 999], 1000 + (200 + 900) / 2),
+    ],
+)
+def test_last_by_number(average, folder, words, expected):
+    weight = average("--inputs", folder, *words)["model"]["weight"]
+    assert weight.equal(torch.tensor([expected], dtype=torch.float32))
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--num-epoch-checkpoints", 6], "has only 5 such checkpoints."),
+        (["--num-epoch-checkpoints", 4, "--checkpoint-upper-bound", 10], "has only 4"),
+        (["--num-update-checkpoints", 5], "has only 4 such checkpoints."),
+        (["--num-epoch-checkpoints", 0], "--num-epoch-checkpoints 0: give a number of at least 1."),
+        (["--num-update-checkpoints", -1], "--num-update-checkpoints -1: give a number"),
+        ([], "is a folder; give --num-epoch-checkpoints or --num-update-checkpoints"),
+        (["--checkpoint-upper-bound", 3], "--checkpoint-upper-bound: give --num-epoch-checkpoints"),
+    ],
+)
+def test_refuses_selection(refusal, folder, words, sentence):
+    if words == ["--num-epoch-checkpoints", 4, "--checkpoint-upper-bound", 10]:
+        (folder / "checkpoint1.pt").unlink()
+        sentence = "has only 3 such checkpoints up to 10."
+    assert sentence in refusal("--inputs", folder, *words)
+
+
+def test_refuses_other_inputs(refusal, folder, tmp_path):
+    file = folder / "checkpoint1.pt"
+    assert f"{tmp_path / 'none.pt'} does not exist" in refusal("--inputs", file, tmp_path / "none.pt")
+    assert "has to be one folder" in refusal("--inputs", file, "--num-epoch-checkpoints", 1)
+    assert "named twice" in refusal("--inputs", file, folder / ".." / "checkpoints" / "checkpoint1.pt")
+
+
+def test_refuses_output(refusal, folder, tmp_path):
+    file = folder / "checkpoint1.pt"
+    words = ("--inputs", folder, "--num-epoch-checkpoints", 5)
+    os.symlink(file, tmp_path / "link.pt")
+    assert "is one of the checkpoints" in refusal(*words, output=file)
+    assert "is one of the checkpoints" in refusal(*words, output=tmp_path / "link.pt")
+    assert "is a folder" in refusal(*words, output=folder)
+    assert "does not exist" in refusal(*words, output=tmp_path / "none" / "average.pt")
+
+
+def test_refuses_other_shape_name_or_type(refusal, tmp_path):
+    first = write_checkpoint(tmp_path / "a.pt", {"kept": torch.ones(1), "layer.weight": torch.ones(2, 3)})
+    for other in (torch.ones(3, 2), torch.ones(2, 3).half()):
+        second = write_checkpoint(tmp_path / "b.pt", {"kept": torch.ones(1), "layer.weight": other})
+        sentence = refusal("--inputs", first, second)
+        for word in (first, second, "layer.weight", tuple(other.shape), other.dtype, (2, 3), torch.float32):
+            assert str(word) in sentence
+    second = write_checkpoint(tmp_path / "b.pt", {"kept": torch.ones(1)})
+    assert f"{second} has no tensor layer.weight" in refusal("--inputs", first, second)
+    assert f"{second} has no tensor layer.weight" in refusal("--inputs", second, first)
+
+
+def test_refuses_damaged_file(refusal, tmp_path):
+    good = write(tmp_path / "good.pt", 1)
+    whole = good.read_bytes()
+    for contents in (b"", b"text", b"\x80\x02}q\x00.", whole[:100], whole[: len(whole) // 2], whole[:-30]):
+        bad = tmp_path / "bad.pt"
+        bad.write_bytes(contents)
+        assert f"{bad} cannot be read" in refusal("--inputs", good, bad)
+
+
+def test_refuses_file_without_a_model(refusal, tmp_path):
+    path = tmp_path / "a.pt"
+    for contents in (torch.ones(2), {"weight": torch.ones(2)}, {"model": {}}, {"model": {"weight": 1.0}}):
+        torch.save(contents, path)
+        assert f"{path} is no fairseq checkpoint" in refusal("--inputs", path)
+
+
+def test_leaves_nothing_behind_when_writing_fails(refusal, tmp_path, monkeypatch):
+    path = write(tmp_path / "a.pt", 1)
+
+    def full_disk(checkpoint, temporary):
+        temporary.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full_disk)
+    assert "cannot be written: [Errno 28] No space left" in refusal("--inputs", path)
+
+
+def test_payload_does_not_run(refusal, tmp_path):
+    evidence = tmp_path / "evidence"
+    path = write_checkpoint(tmp_path / "a.pt", {"weight": torch.ones(1)}, extra=Payload(evidence))
+    sentence = refusal("--inputs", path)
+    assert f"{path} carries posix.mkdir" in sentence
+    assert not evidence.exists()
+
+
+def test_as_a_command(folder, tmp_path):
+    """From another folder, without the package on the path: progress on one stream, one sentence on the other."""
+    command = [sys.executable, str(SCRIPT), "--inputs", "checkpoints", "--output", "average.pt"]
+    run = subprocess.run([*command, "--num-epoch-checkpoints", "2"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0 and run.stderr == ""
+    assert "[2/2] checkpoints/checkpoint11.pt" in run.stdout
+    run = subprocess.run([*command, "--num-epoch-checkpoints", "9"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 1 and len(run.stderr.splitlines()) == 1
