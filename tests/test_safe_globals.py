@@ -112,7 +112,7 @@ def test_numpy_of_the_other_major_version(tmp_path, module):
     assert loaded["number"] == 2.5 and loaded["array"].tolist() == [0, 1, 2]
 
 
-@pytest.mark.parametrize("wrap", [lambda payload: payload, lambda payload: np.array([payload], dtype=object)])
+@pytest.mark.parametrize("wrap", [lambda payload: payload, lambda payload: [{"list": payload}]])
 def test_payload_does_not_run(tmp_path, wrap):
     evidence = tmp_path / "evidence"
     payload = wrap(Payload(evidence))
@@ -120,7 +120,7 @@ def test_payload_does_not_run(tmp_path, wrap):
     assert evidence.exists()  # it would run where nothing stops it
     evidence.rmdir()
     path = write_checkpoint(tmp_path / "a.pt", {"weight": torch.ones(1)}, extra=payload)
-    with pytest.raises(pickle.UnpicklingError, match=r"posix\.mkdir|ObjectDType"):
+    with pytest.raises(pickle.UnpicklingError, match=r"posix\.mkdir"):
         checkpoint_utils.load_checkpoint_to_cpu(str(path))
     assert not evidence.exists()
 
@@ -129,7 +129,8 @@ class Unlisted:
     """A class that does no harm, but is not fairseq's."""
 
 
-def test_class_outside_the_list_is_refused(tmp_path):
-    path = write_checkpoint(tmp_path / "a.pt", {"weight": torch.ones(1)}, extra=Unlisted())
-    with pytest.raises(pickle.UnpicklingError, match="Unlisted"):
+@pytest.mark.parametrize("extra", [Unlisted(), np.array(["text", None], dtype=object)], ids=["class", "array"])
+def test_data_outside_the_list_is_refused(tmp_path, extra):
+    path = write_checkpoint(tmp_path / "a.pt", {"weight": torch.ones(1)}, extra=extra)
+    with pytest.raises(pickle.UnpicklingError, match=r"Unlisted|dtype"):
         checkpoint_utils.load_checkpoint_to_cpu(str(path))

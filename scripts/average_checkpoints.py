@@ -1,0 +1,186 @@
+"""Average the parameters of checkpoints of one training run into a checkpoint for fairseq-generate.
+
+Give the files themselves, or one folder and how many of its last checkpoints to take. The options of the model come
+from the last of them; optimizer state is left out. Nothing but data is read from a file (torch's weights_only).
+"""
+
+import argparse
+import os
+import pickle
+import re
+import runpy
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+EPOCH_FILE = re.compile(r"checkpoint(\d+)\.pt")
+UPDATE_FILE = re.compile(r"checkpoint_\d+_(\d+)\.pt")
+
+
+def last_checkpoints(folder, pattern, count, upper_bound, option):
+    """Return the paths of the last checkpoints of a folder, oldest first.
+
+    Args:
+        folder: path of the folder.
+        pattern: regular expression of a whole file name; its one group is the epoch or the update.
+        count: how many to take.
+        upper_bound: the last epoch or update that may be taken, or None.
+        option: the option that asked for them, for error messages.
+
+    Raises:
+        SystemExit: ``count`` is below 1 or the folder has fewer.
+    """
+    if count < 1:
+        raise SystemExit(f"{option} {count}: give a number of at least 1.")
+    numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
+    if upper_bound is not None:
+        numbered = [(number, path) for number, path in numbered if number <= upper_bound]
+    if len(numbered) < count:
+        bounded = "" if upper_bound is None else f" up to {upper_bound}"
+        raise SystemExit(f"{option} {count}: {folder} has only {len(numbered)} such checkpoints{bounded}.")
+    return [path for _, path in sorted(numbered)[-count:]]
+
+
+def select(args):
+    """Return the paths of the checkpoints that the command line asks for, oldest first, or exit with one sentence."""
+    for path in args.inputs:
+        if not path.exists():
+            raise SystemExit(f"--inputs: {path} does not exist.")
+    by_number = [
+        ("--num-epoch-checkpoints", EPOCH_FILE, args.num_epoch_checkpoints),
+        ("--num-update-checkpoints", UPDATE_FILE, args.num_update_checkpoints),
+    ]
+    for option, pattern, count in by_number:
+        if count is not None:
+            if len(args.inputs) != 1 or not args.inputs[0].is_dir():
+                raise SystemExit(f"{option}: --inputs has to be one folder.")
+            return last_checkpoints(args.inputs[0], pattern, count, args.checkpoint_upper_bound, option)
+    if args.checkpoint_upper_bound is not None:
+        raise SystemExit("--checkpoint-upper-bound: give --num-epoch-checkpoints or --num-update-checkpoints too.")
+    for path in args.inputs:
+        if path.is_dir():
+            raise SystemExit(
+                f"--inputs: {path} is a folder; give --num-epoch-checkpoints or --num-update-checkpoints too."
+            )
+    if len({path.resolve() for path in args.inputs}) < len(args.inputs):
+        raise SystemExit("--inputs: a file is named twice.")
+    return args.inputs
+
+
+def check_output(output, inputs):
+    """Exit with one sentence if the output cannot be written or would replace an input."""
+    if not output.parent.is_dir():
+        raise SystemExit(f"--output: the folder {output.parent} does not exist.")
+    if output.is_dir():
+        raise SystemExit(f"--output: {output} is a folder; name a file.")
+    if output.resolve() in {path.resolve() for path in inputs}:
+        raise SystemExit(f"--output: {output} is one of the checkpoints to average; choose another name.")
+
+
+def load(path):
+    """Return the contents of a checkpoint, or exit with one sentence.
+
+    The file is mapped, not read: only the tensors that are used come into memory.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except pickle.UnpicklingError as error:
+        culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if culprit is None:
+            raise SystemExit(f"{path} cannot be read: it is damaged or no checkpoint.") from error
+        raise SystemExit(
+            f"{path} carries {culprit[1]}, which is not among the data that may stand in a checkpoint; "
+            f"the file was refused and none of its code was run."
+        ) from error
+    except OSError as error:
+        raise SystemExit(f"{path} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # a damaged file makes torch raise nearly anything
+        raise SystemExit(f"{path} cannot be read: it is truncated, damaged or no checkpoint.") from error
+    model = checkpoint.get("model") if isinstance(checkpoint, dict) else None
+    if not model or not isinstance(model, dict) or not all(torch.is_tensor(tensor) for tensor in model.values()):
+        raise SystemExit(f"{path} is no fairseq checkpoint: it holds no model.")
+    return checkpoint
+
+
+def check_same_tensors(path, model, first_path, first):
+    """Exit with one sentence unless two models have tensors of the same names, shapes and types."""
+    for name in sorted(model.keys() | first.keys()):
+        for holder, other, lacking in ((model, first, first_path), (first, model, path)):
+            if name in holder and name not in other:
+                raise SystemExit(f"{lacking} has no tensor {name}, other checkpoints to average have one.")
+        ours, theirs = ((tuple(tensor.shape), tensor.dtype) for tensor in (model[name], first[name]))
+        if ours != theirs:
+            raise SystemExit(
+                f"{path}: the tensor {name} is {ours[0]} {ours[1]}, but {theirs[0]} {theirs[1]} in {first_path}."
+            )
+
+
+def average(paths):
+    """Return the last checkpoint of ``paths`` with the mean of their models and without what was trained beside it.
+
+    Sums are kept in float64; each mean has its parameter's type. Tensors of whole numbers are the last checkpoint's.
+    """
+    first = {}
+    for index, path in enumerate(paths, 1):
+        print(f"[{index}/{len(paths)}] {path}", flush=True)
+        checkpoint = load(path)
+        model = checkpoint["model"]
+        if not first:  # its shapes and types, not its numbers: one checkpoint at a time is in memory
+            first = {name: torch.empty_like(tensor, device="meta") for name, tensor in model.items()}
+            sums = {
+                name: torch.zeros_like(tensor, dtype=torch.float64)
+                for name, tensor in model.items()
+                if tensor.is_floating_point()
+            }
+        check_same_tensors(path, model, paths[0], first)
+        for name, total in sums.items():
+            total += model[name]
+    means = {name: (total / len(paths)).to(model[name].dtype) for name, total in sums.items()}
+    checkpoint["model"] = {**model, **means}
+    # The optimizer, the meters and the moving average (EMA) belong to one checkpoint's own parameters.
+    checkpoint.pop("last_optimizer_state", None)
+    extra_state = checkpoint.get("extra_state", {})
+    checkpoint["extra_state"] = {key: extra_state[key] for key in ("train_iterator",) if key in extra_state}
+    return checkpoint
+
+
+def save(checkpoint, output):
+    """Write a checkpoint under a temporary name and rename it, so that a failure leaves nothing behind."""
+    temporary = output.with_name(f"{output.name}.{os.getpid()}.tmp")
+    try:
+        torch.save(checkpoint, temporary)
+        temporary.replace(output)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise SystemExit(f"--output: {output} cannot be written: {str(error).splitlines()[0]}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def parse_args():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=Path, nargs="+", required=True, help="checkpoints, or the folder of them")
+    parser.add_argument("--output", type=Path, required=True, help="the averaged checkpoint")
+    last = parser.add_mutually_exclusive_group()
+    last.add_argument("--num-epoch-checkpoints", type=int, metavar="N", help="the last N checkpointE.pt of the folder")
+    last.add_argument("--num-update-checkpoints", type=int, metavar="N", help="the last N checkpoint_E_U.pt, by U")
+    parser.add_argument(
+        "--checkpoint-upper-bound", type=int, metavar="E_OR_U", help="leave out checkpoints after this epoch or update"
+    )
+    return parser.parse_args()
+
+
+def main():
+    """Run the command line."""
+    # Run by path: importing the package would import fairseq, which takes longer than the averaging.
+    runpy.run_path(str(ROOT / "sret_fairseq" / "safe_globals.py"))["allow_fairseq_globals"]()
+    args = parse_args()
+    paths = select(args)
+    check_output(args.output, paths)
+    save(average(paths), args.output)
+    print(f"Wrote the average of {len(paths)} checkpoints to {args.output}")
+
+
+if __name__ == "__main__":
+    main()
