@@ -27,8 +27,10 @@ def test_training_lines_run_as_they_stand(tmp_path):
         (tmp_path / f"{split}.de").write_text("ein kleiner Satz\nnoch einer\n" * 5)
         (tmp_path / f"{split}.en").write_text("a small sentence\nanother one\n" * 5)
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
+    # What makes a toy run of it: few updates, and an end for the endless translations of an untrained model.
+    limits = {"fairseq-train": " --max-update 3", "fairseq-generate": " --max-len-a 0 --max-len-b 5"}
     for command in commands:
-        limit = " --max-update 3" if command.startswith("fairseq-train") else ""
+        limit = limits.get(command.split()[0], "")
         run = subprocess.run(
             ["bash", "-c", command + limit],
             cwd=tmp_path,

@@ -1,0 +1,31 @@
+"""Read and score what ``fairseq-generate`` wrote."""
+
+import re
+
+import sacrebleu
+
+SPEED = re.compile(r"Translated ([\d,]+) sentences .*\(([\d.]+) sentences/s")
+
+
+def read(path, count):
+    """Return the ``count`` detokenised translations in ``path``, in order, and the sentences a second."""
+    translations, speed = {}, None
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if line.startswith("D-"):
+                number, _, text = line.rstrip("\n").split("\t")
+                translations[int(number[2:])] = text
+            elif match := SPEED.search(line):
+                speed = float(match[2])
+    if sorted(translations) != list(range(count)) or speed is None:
+        raise SystemExit(f"{path} holds {len(translations)} of the {count} translations: translate again.")
+    return [translations[number] for number in range(count)], speed
+
+
+def score(translations, references):
+    """Return BLEU and chrF of detokenised text, each with its sacreBLEU signature."""
+    result = {}
+    for name, metric in (("bleu", sacrebleu.BLEU()), ("chrf", sacrebleu.CHRF())):
+        result[name] = metric.corpus_score(translations, [references]).score
+        result[f"{name}_signature"] = str(metric.get_signature())
+    return result

@@ -1,0 +1,141 @@
+"""Compare trained systems: score their translations of the test set, print a table, draw the curves.
+
+Every ``--system NAME=FOLDER`` is a folder with the ``train.log`` of ``fairseq-train --log-format json`` and
+the ``generate.log`` of ``fairseq-generate`` in it. Writes ``results.json``, which holds every number, and
+``learning_curves.png`` into ``--out``.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import curves
+import generated
+import training_log
+
+COLUMNS = (
+    "system",
+    "parameters",
+    "virtual depth",
+    "BLEU",
+    "chrF",
+    "training tokens/s",
+    "sentences/s decoded",
+)
+
+
+def measure(folder, references):
+    """Return everything measured of the system in ``folder``, and its translations."""
+    translations, speed = generated.read(folder / "generate.log", len(references))
+    numbers = training_log.summarise(folder / "train.log")
+    numbers.update(generated.score(translations, references), decoded_sentences_per_second=speed)
+    return numbers, translations
+
+
+def table(systems):
+    """Return the table as text, in Markdown."""
+    rows = [COLUMNS]
+    for name, numbers in systems.items():
+        rows.append(
+            (
+                name,
+                f"{numbers['parameters']:,}",
+                f"{numbers['virtual_depth']}",
+                f"{numbers['bleu']:.1f}",
+                f"{numbers['chrf']:.1f}",
+                f"{numbers['training_tokens_per_second']:,.0f}",
+                f"{numbers['decoded_sentences_per_second']:.1f}",
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [f"| {' | '.join(map(align, row, widths, range(len(row))))} |" for row in rows]
+    rule = ["-" * width + (":" if column else "-") for column, width in enumerate(widths)]
+    lines.insert(1, f"|-{'|-'.join(rule)}|")
+    return "\n".join(lines)
+
+
+def align(cell, width, column):
+    """Return a cell of the table: names to the left, numbers to the right."""
+    return cell.rjust(width) if column else cell.ljust(width)
+
+
+def sample_text(samples):
+    """Return the sample translations as text, one line a version."""
+    width = max(len(name) for name in samples[0])
+    return "\n\n".join("\n".join(f"{name:{width}}  {text}" for name, text in sample.items()) for sample in samples)
+
+
+def environment():
+    """Return the machine and the versions that the numbers depend on."""
+    import torch
+
+    fairseq = next(name for name in ("ve-fairseq", "fairseq") if has_package(name))
+    packages = ("sret_fairseq", fairseq, "torch", "numpy", "sacrebleu", "sentencepiece")
+    return {
+        "date": datetime.date.today().isoformat(),
+        "machine": f"{os.cpu_count()}-core {platform.machine()} CPU",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in packages if has_package(name)},
+    }
+
+
+def has_package(name):
+    """Whether the distribution ``name`` is installed."""
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def named_folder(text):
+    """Return ``(name, folder)`` of a NAME=FOLDER argument."""
+    name, equals, folder = text.partition("=")
+    if not (name and equals and Path(folder).is_dir()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FOLDER with an existing folder")
+    return name, Path(folder)
+
+
+def parse_args():
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--system", type=named_folder, action="append", required=True, metavar="NAME=FOLDER")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder that scripts/corpus.py wrote")
+    parser.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
+    parser.add_argument("--samples", type=int, default=5, help="sample translations to print (default: 5)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    return parser.parse_args()
+
+
+def main():
+    """Run the command line."""
+    args = parse_args()
+    sources, references = (
+        (args.corpus / f"test.{language}").read_text(encoding="utf-8").splitlines() for language in args.languages
+    )
+    systems, versions = {}, {"source": sources, "reference": references}
+    for name, folder in args.system:
+        systems[name], versions[name] = measure(folder, references)
+    samples = [dict(zip(versions, texts, strict=True)) for texts in zip(*versions.values(), strict=True)][
+        : args.samples
+    ]
+
+    curves.draw(systems, args.out / "learning_curves.png")
+    results = {**environment(), "corpus": json.loads((args.corpus / "corpus.json").read_text())}
+    results.update(systems=systems, samples=samples)
+    (args.out / "results.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    any_system = next(iter(systems.values()))
+    print(f"\n{table(systems)}\n\nBLEU {any_system['bleu_signature']}\nchrF {any_system['chrf_signature']}")
+    print(f"Test: {len(references)} sentences. The first {len(samples)}:\n\n{sample_text(samples)}\n")
+    print(f"Learning curves: {args.out / 'learning_curves.png'}\nAll numbers: {args.out / 'results.json'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Makes the virtual environment that everything else in this repository runs in.
+set -euo pipefail
+
+usage() {
+  cat <<'HELP'
+Usage: bash scripts/setup.sh [--help]
+
+Makes a virtual environment with fairseq, torch and this plugin (editable, with its extras "test" and "plot"), at the
+versions of constraints.txt. When nothing has changed since the last run it does nothing. A set-up that was
+interrupted, or made from other versions of setup.py, constraints.txt or this script, is made anew from the start.
+
+Environment variables:
+  VENV    folder of the virtual environment        (default: .venv in the repository)
+  PYTHON  interpreter, version 3.10, 3.11 or 3.12  (default: the first on PATH that will do)
+  TORCH   pip requirement for torch                (default: the pin of constraints.txt, as a CPU build where there
+          is no NVIDIA GPU and such a build is to be had)
+
+Python 3.10 takes fairseq 0.12.2, which pip compiles: it needs a C++ compiler and Python's headers.
+HELP
+}
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { say "$@"; exit 1; }
+
+case "${1:-}" in
+  '') ;;
+  -h | --help) usage; exit 0 ;;
+  *) die "unknown argument '$1' (see --help)." ;;
+esac
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+venv=${VENV:-$root/.venv}
+[[ $venv == /* ]] || venv=$PWD/$venv
+stamp=$venv/sret_fairseq.setup
+cpu_index=https://download.pytorch.org/whl/cpu
+
+# All that decides what the environment holds. The folders belong to it: a moved environment or checkout is broken.
+# A PYTHON or TORCH that an earlier run was given still holds in a run that is given none.
+fingerprint() {
+  printf '%s\n' "checkout $root" "environment $venv" "torch ${TORCH:-$(sed -n 's/^torch //p' "$stamp")}"
+  "$venv/bin/python" -c '' && "${PYTHON:-$venv/bin/python}" --version
+  cat "$root/setup.py" "$root/constraints.txt" "$root/scripts/setup.sh" | cksum
+}
+
+runs() { "$@" >/dev/null 2>&1; }
+
+# Runs the candidate, since a version manager's stand-in can be on PATH without a Python behind it.
+suits() { runs "$1" -c 'import ensurepip, sys, venv; assert (3, 10) <= sys.version_info[:2] <= (3, 12)'; }
+
+find_python() {
+  local candidates=(python3 python3.11 python3.12 python3.10) candidate
+  [[ -z ${PYTHON:-} ]] || candidates=("$PYTHON")
+  for candidate in "${candidates[@]}"; do
+    if suits "$candidate"; then
+      command -v "$candidate"
+      return
+    fi
+  done
+  die "no Python 3.10, 3.11 or 3.12 with its venv module found (tried: ${candidates[*]}); install one, for example with" \
+    "'apt install python3.11-venv' or 'pyenv install 3.11', and name it: PYTHON=/path/to/python3.11 bash scripts/setup.sh"
+}
+
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check "$@"; }
+
+# Whether pip sees this version of torch. A short time limit: where the index cannot be reached, nobody should wait.
+torch_available() {
+  local version=$1
+  shift
+  pip --timeout 5 --retries 0 index versions torch "$@" 2>/dev/null | grep -wF -- "$version" >/dev/null
+}
+
+install_torch() {
+  local requirement=${TORCH:-}
+  local -a index=()
+  if [[ -z $requirement ]]; then
+    requirement=$(grep '^torch==' "$root/constraints.txt")
+    # On Linux the torch of PyPI brings gigabytes of CUDA packages, of no use without a GPU.
+    if [[ $(uname -s) == Linux ]] && ! runs nvidia-smi; then
+      local cpu_version=${requirement#torch==}+cpu
+      if torch_available "$cpu_version"; then
+        requirement=torch==$cpu_version
+      elif torch_available "$cpu_version" --extra-index-url "$cpu_index"; then
+        requirement=torch==$cpu_version
+        index=(--extra-index-url "$cpu_index")
+      else
+        say "no CPU build of $requirement within reach: taking the ordinary one, which brings gigabytes of CUDA packages."
+      fi
+    fi
+  fi
+  say "installing $requirement"
+  pip install "$requirement" ${index[@]+"${index[@]}"}
+}
+
+if [[ -f $stamp && $(fingerprint 2>/dev/null) == "$(<"$stamp")" ]]; then
+  say "$venv is up to date."
+  exit 0
+fi
+if [[ -e $venv && ! -f $stamp && -n $(ls -A "$venv" 2>&1) ]]; then
+  die "$venv exists and was not made by this script; remove it, or name another folder: VENV=FOLDER bash scripts/setup.sh"
+fi
+
+python=$(find_python)
+say "making $venv with $("$python" --version) ($python)"
+mkdir -p "$venv"
+# Emptied first, so that whoever finds this folder half made knows whose it is and that it is not finished.
+: >"$stamp"
+find "$venv/" -mindepth 1 -maxdepth 1 ! -name "${stamp##*/}" -exec rm -rf {} +
+"$python" -m venv "$venv"
+pip install --quiet --constraint "$root/constraints.txt" pip
+install_torch
+
+say "installing fairseq and sret_fairseq with the extras test and plot"
+pinned=$(mktemp)
+trap 'rm -f "$pinned"' EXIT
+# Hold torch at what was just installed, which TORCH may have chosen.
+{ grep -v '^torch==' "$root/constraints.txt"; pip list --format=freeze | grep '^torch=='; } >"$pinned"
+pip install --constraint "$pinned" --editable "${root}[test,plot]"
+
+fingerprint >"$stamp.new"
+mv "$stamp.new" "$stamp"
+say "done: source $venv/bin/activate"

