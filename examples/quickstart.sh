@@ -16,7 +16,7 @@ Steps that an earlier run finished are skipped; an interrupted step is done agai
   --target-text FILE   own text instead: the translation of each line of --source-text
   --source-lang LANG   source language (default: de)
   --target-lang LANG   target language (default: en)
-  --updates N          updates of each training (default: 900; with --quick 100)
+  --updates N          updates of each training (default: 1200; with --quick 100)
   --vocabulary N       SentencePiece pieces of both languages together, at most (default: 4000)
   --out FOLDER         output folder (default: runs/quickstart, with --quick runs/quickstart-quick)
   --download FOLDER    where the downloaded corpus is kept (default: runs/download)
@@ -73,7 +73,7 @@ while (($#)); do
   shift
 done
 updates=${updates:-${quick:+100}}
-updates=${updates:-900}
+updates=${updates:-1200}
 out=${out:-$root/runs/quickstart${quick:+-quick}}
 [[ $updates =~ ^[1-9][0-9]*$ ]] || die "--updates must be a whole number of at least 1, not '$updates'."
 [[ $vocabulary =~ ^[1-9][0-9]*$ ]] || die "--vocabulary must be a whole number of at least 1, not '$vocabulary'."
@@ -115,7 +115,7 @@ train() {
   "$bin/fairseq-train" "$out/data-bin" "${plugin[@]}" "${@:2}" --share-all-embeddings --dropout 0.1 \
     --criterion label_smoothed_cross_entropy --label-smoothing 0.1 \
     --optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1.0 \
-    --lr 4e-3 --lr-scheduler polynomial_decay --warmup-updates $((updates / 5)) --total-num-update "$updates" \
+    --lr 2.5e-3 --lr-scheduler polynomial_decay --warmup-updates $((updates / 10)) --total-num-update "$updates" \
     --max-update "$updates" --max-tokens 1024 "${batches[@]}" ${precision[@]+"${precision[@]}"} \
     --distributed-world-size 1 --seed 1 --no-epoch-checkpoints \
     --save-dir "$folder" --log-format json --log-interval 20 2>&1 |
