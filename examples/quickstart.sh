@@ -118,14 +118,15 @@ train() {
     --lr 2.5e-3 --lr-scheduler polynomial_decay --warmup-updates $((updates / 10)) --total-num-update "$updates" \
     --max-update "$updates" --max-tokens 1024 "${batches[@]}" ${precision[@]+"${precision[@]}"} \
     --distributed-world-size 1 --seed 1 --no-epoch-checkpoints \
-    --save-dir "$folder" --log-format json --log-interval 20 2>&1 |
+    --save-dir "$folder" --log-format json --log-interval $((updates < 20 ? updates : 20)) 2>&1 |
     tee "$folder/train.log" | "$bin/python" "$root/scripts/progress.py" "$1" "$updates" ||
     fail "the training of $1" "$folder/train.log"
 }
 
 translate() {
   "$bin/fairseq-generate" "$out/data-bin" "${plugin[@]}" --path "$out/$1/checkpoint_last.pt" --gen-subset test \
-    --beam 5 --remove-bpe sentencepiece --batch-size 64 "${batches[@]}" 2>&1 | tee "$out/$1/generate.log" |
+    --beam 5 --max-len-a 2 --max-len-b 10 --remove-bpe sentencepiece --batch-size 64 "${batches[@]}" 2>&1 |
+    tee "$out/$1/generate.log" |
     awk -v name="$1" '/^D-/ && ++n % 100 == 0 { print name ": " n " sentences translated"; fflush() }' ||
     fail "the translation with $1" "$out/$1/generate.log"
 }

@@ -1,4 +1,4 @@
-"""scripts/corpus.py keeps held-out text out of train, splits the same way twice, and refuses bad text in one sentence."""
+"""scripts/corpus.py keeps held-out text out of train, splits the same way twice, and refuses bad text clearly."""
 
 import importlib
 import json

@@ -60,7 +60,7 @@ def test_a_wrong_checksum_is_refused(home_assistant, wheel):
 
 def test_a_failed_download_is_one_clear_sentence_and_leaves_nothing(home_assistant, monkeypatch, tmp_path):
     monkeypatch.setattr(subprocess, "run", lambda command: subprocess.CompletedProcess(command, 1))
-    with pytest.raises(SystemExit, match="pip could not download homeassistant==.*--source-text"):
+    with pytest.raises(SystemExit, match=r"pip could not download homeassistant==.*--source-text"):
         home_assistant.fetch(tmp_path / "download")
     assert list((tmp_path / "download").iterdir()) == []
 
