@@ -43,10 +43,9 @@ class SretTransformerModel(TransformerModel):
         base_architecture(args)
         model = super().build_model(args, task)
         for side in options.SIDES:
-            kept = getattr(args, f"{side}_layers_to_keep", None)
-            if kept:  # fairseq has counted groups; --layers counts blocks
-                span = getattr(args, f"{side}_recursion_span")
-                setattr(args, f"{side}_layers", len(kept.split(",")) * span)
+            # --layers counts blocks, also where fairseq has put the number of layers to keep, that of groups, in it.
+            span = getattr(args, f"{side}_recursion_span")
+            setattr(args, f"{side}_layers", len(getattr(model, side).layers) * span)
         for line in summary_lines(model):
             logger.info(line)
         return model

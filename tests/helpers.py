@@ -4,6 +4,9 @@ Every role has a size of its own (widths, heads, vocabularies, lengths), so that
 """
 
 import argparse
+import subprocess
+import sys
+from pathlib import Path
 from typing import Dict, List
 
 import torch
@@ -13,6 +16,7 @@ from fairseq.sequence_generator import SequenceGenerator
 
 from sret_fairseq.model import SretTransformerModel
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 PAD, EOS = 1, 2
 SOURCE_WORDS, TARGET_WORDS = 27, 33
 
@@ -176,3 +180,11 @@ def generate(model, sources: torch.Tensor, beam: int = 3, **options):
     task = Task()
     generator = SequenceGenerator([model], task.target_dictionary, beam_size=beam, max_len_b=12, **options)
     return generator.generate([model], {"net_input": {"src_tokens": sources, "src_lengths": lengths(sources)}})
+
+
+def python(*words, stdin: str = "", folder: Path = REPOSITORY) -> str:
+    """Run Python on these arguments in a folder, where it has to succeed; its standard output and error together."""
+    command = [sys.executable, *map(str, words)]
+    run = subprocess.run(command, capture_output=True, text=True, input=stdin, cwd=folder)
+    assert run.returncode == 0, run.stderr
+    return run.stdout + run.stderr

@@ -1,13 +1,11 @@
 """fairseq's commands with this plugin, from raw text to a score, as a user types them."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers import REPOSITORY, python
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 MODEL = (
     "--arch sret_transformer --encoder-embed-dim 16 --decoder-embed-dim 16 --encoder-ffn-embed-dim 24 "
     "--decoder-ffn-embed-dim 28 --encoder-attention-heads 2 --decoder-attention-heads 4 --encoder-slices 2,3"
@@ -17,15 +15,7 @@ MODEL = (
 def fairseq(command: str, *words, stdin: str = "", folder: Path = REPOSITORY, user_dir: str = "sret_fairseq"):
     """Run a command of fairseq to its end; its standard output and error together."""
     plugin = ["--user-dir", user_dir] if user_dir else []
-    run = subprocess.run(
-        [sys.executable, "-m", f"fairseq_cli.{command}", *plugin, *map(str, words)],
-        capture_output=True,
-        text=True,
-        input=stdin,
-        cwd=folder,
-    )
-    assert run.returncode == 0, run.stderr
-    return run.stdout + run.stderr
+    return python("-m", f"fairseq_cli.{command}", *plugin, *words, stdin=stdin, folder=folder)
 
 
 def write_text(folder: Path, name: str, pairs: int):

@@ -4,9 +4,8 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from helpers import REPOSITORY
 
 
 def test_training_lines_run_as_they_stand(tmp_path):

@@ -2,8 +2,6 @@
 
 import os
 import pickle
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -13,23 +11,15 @@ import torch
 from checkpoint_fixtures import Payload, write_checkpoint
 from fairseq import checkpoint_utils, options
 from fairseq_cli import preprocess
+from helpers import python
 
 import sret_fairseq  # noqa: F401  (allows fairseq's globals)
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 SIZES = [
     word
     for side in ("encoder", "decoder")
     for word in (f"--{side}-embed-dim", 8, f"--{side}-ffn-embed-dim", 12, f"--{side}-layers", 1)
 ]
-
-
-def python(*words) -> str:
-    """Run Python on these arguments in the repository, where it has to succeed; what it printed."""
-    command = [sys.executable, *map(str, words)]
-    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return run.stdout + run.stderr
 
 
 def train(folder: Path, epochs: int) -> str:

@@ -108,15 +108,15 @@ def layouts_by_pass(
         training: ``random`` draws in training only, and interleaves at inference, so that inference is deterministic.
     """
     permuted = "interleave" if permutation == "random" and not training else permutation
+    modes = [permuted if pass_index % 2 == 1 else "none" for pass_index in range(len(slices))]
     layouts: List[Optional[SliceLayout]] = []
-    for pass_index, count in enumerate(slices):
+    for count, mode in zip(slices, modes):
         layout: Optional[SliceLayout] = None
-        if count > 1:
-            mode = permuted if pass_index % 2 == 1 else "none"
-            earlier = pass_index - 2
-            if earlier >= 0 and slices[earlier] == count and mode != "random":
-                layout = layouts[earlier]
-            else:
-                layout = slice_layout(padding_mask, has_padding, count, mode)
+        if mode != "random":
+            for earlier in range(len(layouts)):
+                if slices[earlier] == count and modes[earlier] == mode:
+                    layout = layouts[earlier]
+        if layout is None and count > 1:
+            layout = slice_layout(padding_mask, has_padding, count, mode)
         layouts.append(layout)
     return layouts

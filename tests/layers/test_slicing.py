@@ -126,6 +126,8 @@ def test_layouts_by_pass():
     assert layouts[0] is layouts[2] and layouts[1] is layouts[3]
     assert torch.equal(layouts[1].tokens, slice_layout(padding_mask, False, 3, "interleave").tokens)
     assert layouts[4] is None and layouts[5].rows == 2 * 2
+    unpermuted = layouts_by_pass(padding_mask, False, [3, 3, 2, 3], "none", training=True)
+    assert unpermuted[0] is unpermuted[1] is unpermuted[3] and unpermuted[2].rows == 2 * 2
     drawn = layouts_by_pass(padding_mask, False, [3, 3, 3, 3], "random", training=True)
     assert not torch.equal(drawn[1].tokens, drawn[3].tokens)
     inferred = layouts_by_pass(padding_mask, False, [3, 3], "random", training=False)
