@@ -24,6 +24,11 @@ setup(
     ],
     extras_require={
         "plot": ["matplotlib>=3.9,<4"],
+        "recipes": [
+            "sacremoses>=0.1.1,<0.3",
+            "subword-nmt>=0.3.8,<0.4",
+            "tensorboardX>=2.6.2,<3",
+        ],
         "test": [
             "hypothesis>=6.100,<7",
             "pytest>=8,<10",

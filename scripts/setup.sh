@@ -6,9 +6,10 @@ usage() {
   cat <<'HELP'
 Usage: bash scripts/setup.sh [--help]
 
-Makes a virtual environment with fairseq, torch and this plugin (editable, with its extras "test" and "plot"), at the
-versions of constraints.txt. When nothing has changed since the last run it does nothing. A set-up that was
-interrupted, or made from other versions of setup.py, constraints.txt or this script, is made anew from the start.
+Makes a virtual environment with fairseq, torch and this plugin (editable, with its extras "test", "plot" and
+"recipes"), at the versions of constraints.txt. When nothing has changed since the last run it does nothing. A set-up
+that was interrupted, or made from other versions of setup.py, constraints.txt or this script, is made anew from the
+start.
 
 Environment variables:
   VENV    folder of the virtual environment        (default: .venv in the repository)
@@ -110,12 +111,12 @@ find "$venv/" -mindepth 1 -maxdepth 1 ! -name "${stamp##*/}" -exec rm -rf {} +
 pip install --quiet --constraint "$root/constraints.txt" pip
 install_torch
 
-say "installing fairseq and sret_fairseq with the extras test and plot"
+say "installing fairseq and sret_fairseq with the extras test, plot and recipes"
 pinned=$(mktemp)
 trap 'rm -f "$pinned"' EXIT
 # Hold torch at what was just installed, which TORCH may have chosen.
 { grep -v '^torch==' "$root/constraints.txt"; pip list --format=freeze | grep '^torch=='; } >"$pinned"
-pip install --constraint "$pinned" --editable "${root}[test,plot]"
+pip install --constraint "$pinned" --editable "${root}[test,plot,recipes]"
 
 fingerprint >"$stamp.new"
 mv "$stamp.new" "$stamp"
