@@ -78,12 +78,18 @@ def check_output(output, inputs):
         raise SystemExit(f"--output: {output} is one of the checkpoints to average; choose another name.")
 
 
+def package_file(name):
+    """Return what a file of the package defines; importing the package would import fairseq, which takes longer."""
+    return runpy.run_path(str(ROOT / "sret_fairseq" / name))
+
+
 def load(path):
     """Return the contents of a checkpoint, or exit with one sentence.
 
-    The file is mapped, not read: only the tensors that are used come into memory.
+    Its checksums are verified; then the file is mapped: only the tensors that are used come into memory.
     """
     try:
+        package_file("checkpoints.py")["verify"](path)
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
         culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -173,8 +179,7 @@ def parse_args():
 
 def main():
     """Run the command line."""
-    # Run by path: importing the package would import fairseq, which takes longer than the averaging.
-    runpy.run_path(str(ROOT / "sret_fairseq" / "safe_globals.py"))["allow_fairseq_globals"]()
+    package_file("safe_globals.py")["allow_fairseq_globals"]()
     args = parse_args()
     paths = select(args)
     check_output(args.output, paths)

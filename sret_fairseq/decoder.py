@@ -1,11 +1,15 @@
 """The recursive decoder: fairseq's Transformer decoder with recursion groups for layers."""
 
+from typing import Dict, List, Optional, Tuple
+
 from fairseq.models.transformer.transformer_config import TransformerConfig
 from fairseq.models.transformer.transformer_decoder import TransformerDecoderBase
-from torch import nn
+from torch import Tensor, nn
 
+from sret_fairseq.layers.attention import allowed_keys
+from sret_fairseq.layers.causal_slicing import decoder_layouts
 from sret_fairseq.layers.recursion import RecursiveDecoderLayer, wrap_for_fairseq
-from sret_fairseq.options import group_count
+from sret_fairseq.options import group_count, slices_by_pass
 
 
 class SretDecoder(TransformerDecoderBase):
@@ -24,7 +28,88 @@ class SretDecoder(TransformerDecoderBase):
         cfg.decoder.layers = group_count(cfg, "decoder")
         super().__init__(cfg, dictionary, embed_tokens, no_encoder_attn)
         cfg.decoder.layers = blocks
+        self.slices: List[int] = slices_by_pass(cfg, "decoder")
+        self.chunk_size: int = cfg.decoder_chunk_size
 
     def build_decoder_layer(self, cfg, no_encoder_attn: bool = False) -> nn.Module:
         """One recursion group."""
         return wrap_for_fairseq(RecursiveDecoderLayer(cfg, no_encoder_attn), cfg)
+
+    def embed(self, tokens: Tensor, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]) -> Tensor:
+        """The stream before the first group: (B, T) -> (T, B, C), T = 1 in incremental decoding."""
+        positions: Optional[Tensor] = None
+        if self.embed_positions is not None:
+            positions = self.embed_positions(tokens, incremental_state=incremental_state)
+        if incremental_state is not None:
+            tokens = tokens[:, -1:]
+            positions = None if positions is None else positions[:, -1:]
+        x = self.embed_scale * self.embed_tokens(tokens.contiguous())
+        if self.quant_noise is not None:
+            x = self.quant_noise(x)
+        if self.project_in_dim is not None:
+            x = self.project_in_dim(x)
+        if positions is not None:
+            x = x + positions
+        if self.layernorm_embedding is not None:
+            x = self.layernorm_embedding(x)
+        return self.dropout_module(x).transpose(0, 1)
+
+    def extract_features_scriptable(
+        self,
+        prev_output_tokens: Tensor,
+        encoder_out: Optional[Dict[str, List[Tensor]]],
+        incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None,
+        full_context_alignment: bool = False,
+        alignment_layer: Optional[int] = None,
+        alignment_heads: Optional[int] = None,
+    ) -> Tuple[Tensor, Dict[str, List[Optional[Tensor]]]]:
+        """The decoder without its projection to the vocabulary.
+
+        Masks and slices are made here, once for all groups.
+
+        Args:
+            prev_output_tokens: (B, T), all tokens so far, also in incremental decoding.
+            encoder_out: the encoder's output, or None.
+            incremental_state: fairseq's caches, or None.
+            full_context_alignment: also attend to later tokens.
+            alignment_layer: the recursion group whose last cross-attention is returned (default: the last group; in
+                training none, since nothing reads it there and it would cost time).
+            alignment_heads: average only the first of its heads (default: all).
+
+        Returns:
+            (B, T, C), T = 1 in incremental decoding; and a dictionary: ``attn`` [(B, T, S) or None] the weights,
+            ``inner_states`` [(T, B, C), ...] the stream before the first group and after each one.
+        """
+        encoded: Optional[Tensor] = None
+        encoder_mask: Optional[Tensor] = None
+        if encoder_out is not None and len(encoder_out["encoder_out"]) > 0:
+            encoded = encoder_out["encoder_out"][0]
+        if encoder_out is not None and len(encoder_out["encoder_padding_mask"]) > 0:
+            padding_mask = encoder_out["encoder_padding_mask"][0]
+            if bool(padding_mask.any()):
+                encoder_mask = allowed_keys(padding_mask)
+        layouts = decoder_layouts(
+            prev_output_tokens.eq(self.padding_idx),
+            self.slices,
+            self.chunk_size,
+            not full_context_alignment,
+            incremental_state is not None,
+        )
+
+        x = self.embed(prev_output_tokens, incremental_state)
+        attention: Optional[Tensor] = None
+        inner_states: List[Optional[Tensor]] = [x]
+        last = -1 if self.training else self.num_layers - 1
+        wanted = last if alignment_layer is None else alignment_layer
+        for index, layer in enumerate(self.layers):
+            x, weights = layer(x, encoded, encoder_mask, layouts, incremental_state, index == wanted)
+            inner_states.append(x)
+            if weights is not None:
+                heads = weights if alignment_heads is None else weights[:, :alignment_heads]
+                attention = heads.mean(dim=1).to(x)
+        if self.layer_norm is not None:
+            x = self.layer_norm(x)
+        x = x.transpose(0, 1)
+        if self.project_out_dim is not None:
+            x = self.project_out_dim(x)
+        return x, {"attn": [attention], "inner_states": inner_states}

@@ -7,9 +7,8 @@ from fairseq.models.transformer.transformer_config import TransformerConfig
 from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
 from torch import Tensor, nn
 
-from sret_fairseq.layers.attention import allowed_keys
 from sret_fairseq.layers.recursion import RecursiveEncoderLayer, wrap_for_fairseq
-from sret_fairseq.layers.slicing import layouts_by_pass
+from sret_fairseq.layers.slicing import encoder_layouts
 from sret_fairseq.options import group_count, slices_by_pass
 
 
@@ -28,7 +27,7 @@ class SretEncoder(TransformerEncoderBase):
         cfg.encoder.layers = group_count(cfg, "encoder")
         super().__init__(cfg, dictionary, embed_tokens)
         cfg.encoder.layers = blocks
-        self.slices: List[int] = slices_by_pass(cfg)
+        self.slices: List[int] = slices_by_pass(cfg, "encoder")
         self.slice_permutation: str = cfg.slice_permutation
 
     def build_encoder_layer(self, cfg) -> nn.Module:
@@ -60,14 +59,13 @@ class SretEncoder(TransformerEncoderBase):
         if has_padding:
             x = x.masked_fill(padding_mask.unsqueeze(-1), 0.0)
         x = x.transpose(0, 1)
-        mask = allowed_keys(padding_mask) if has_padding else None
-        layouts = layouts_by_pass(padding_mask, has_padding, self.slices, self.slice_permutation, self.training)
+        layouts = encoder_layouts(padding_mask, has_padding, self.slices, self.slice_permutation, self.training)
 
         states: List[Tensor] = []
         if return_all_hiddens:
             states.append(x)
         for layer in self.layers:
-            x = layer(x, mask, layouts)
+            x = layer(x, layouts)
             if return_all_hiddens:
                 states.append(x)
         if self.layer_norm is not None:

@@ -41,6 +41,8 @@ class SretTransformerModel(TransformerModel):
             OptionError: options that cannot be used.
         """
         base_architecture(args)
+        for side, dictionary in (("source", task.source_dictionary), ("target", task.target_dictionary)):
+            options.check_dictionary(args, side, dictionary)
         model = super().build_model(args, task)
         for side in options.SIDES:
             # --layers counts blocks, also where fairseq has put the number of layers to keep, that of groups, in it.

@@ -5,6 +5,7 @@ model is built (Hydra, ``--model-overrides``, ``from_pretrained``), so each rule
 """
 
 import argparse
+import hashlib
 from typing import List
 
 from fairseq.utils import safe_getattr
@@ -51,8 +52,14 @@ def add_args(parser) -> None:
                         help="slices of the encoder's self-attention in each pass, the last number repeats; 1 is full "
                              "attention (default: the number of passes)")
     parser.add_argument("--slice-permutation", choices=PERMUTATIONS,
-                        help="how every second pass permutes the tokens before they are sliced; random draws in "
-                             "training only, and interleaves at inference (default: interleave)")
+                        help="how every second pass of the encoder permutes the tokens before they are sliced; random "
+                             "draws in training only, and interleaves at inference (default: interleave)")
+    parser.add_argument("--decoder-slices", metavar="G[,G2,...]",
+                        help="slices of the decoder's self-attention in each pass, the last number repeats: passes 1, "
+                             "3, ... see chunks of --decoder-chunk-size tokens, passes 2, 4, ... one of G strides; "
+                             "1 sees all earlier tokens (default: 1)")
+    parser.add_argument("--decoder-chunk-size", type=int, metavar="S",
+                        help="tokens of a chunk in the decoder's sliced passes 1, 3, ... (default: 16)")
     # fmt: on
 
 
@@ -69,6 +76,13 @@ def set_defaults(args) -> None:
     default(args, "residual_coefficient_size", "scalar")
     default(args, "encoder_slices", str(args.encoder_recursions))
     default(args, "slice_permutation", "interleave")
+    default(args, "decoder_slices", "1")
+    default(args, "decoder_chunk_size", 16)
+    for side in SIDES:
+        # Only a checkpoint brings another number: --model-overrides may then ask for fewer passes or for more.
+        default(args, f"{side}_trained_recursions", getattr(args, f"{side}_recursions"))
+    for side in ("source", "target"):
+        default(args, f"{side}_dictionary_digest", None)  # check_dictionary fills it in
 
 
 def default(args, name: str, value) -> None:
@@ -95,16 +109,16 @@ def validate(args) -> None:
     require_choice(args, "residual_coefficients", COEFFICIENTS)
     require_choice(args, "residual_coefficient_size", COEFFICIENT_SIZES)
     require_choice(args, "slice_permutation", PERMUTATIONS)
-    parse_slices(args.encoder_slices, args.encoder_recursions)
+    for side in SIDES:
+        slices_by_pass(args, side)
+    require_count(args, "decoder_chunk_size")
     refuse_unsupported(args)
 
 
 def validate_side(args, side: str) -> None:
     """Check the sizes of the encoder or the decoder."""
     for name in ("layers", "embed_dim", "ffn_embed_dim", "attention_heads", "recursions", "recursion_span"):
-        value = getattr(args, f"{side}_{name}")
-        flag = f"--{side}-{name.replace('_', '-')}"
-        require(type(value) is int and value >= 1, f"{flag} {value} must be a whole number, 1 or more.")
+        require_count(args, f"{side}_{name}")
     layers, span = getattr(args, f"{side}_layers"), getattr(args, f"{side}_recursion_span")
     # With layers to keep, --layers tells how many groups are kept: fairseq overwrites it so.
     require(
@@ -117,6 +131,30 @@ def validate_side(args, side: str) -> None:
         width % heads == 0,
         f"--{side}-embed-dim {width} cannot be divided among --{side}-attention-heads {heads}.",
     )
+    passes, trained = getattr(args, f"{side}_recursions"), getattr(args, f"{side}_trained_recursions")
+    require(
+        passes <= trained or safe_getattr(args, "allow_untrained_passes", False),
+        f"--{side}-recursions {passes} is more than the {trained} passes of the training; to repeat the last one "
+        f"anyway add 'allow_untrained_passes': True to --model-overrides.",
+    )
+
+
+def check_dictionary(args, side: str, dictionary) -> None:
+    """Note what a dictionary holds, for the checkpoint; where a checkpoint says it already, the two must agree.
+
+    Args:
+        args: the options, to which ``source_dictionary_digest`` or its twin is added.
+        side: ``source`` or ``target``.
+        dictionary: fairseq's Dictionary.
+    """
+    digest = hashlib.sha256("\n".join(dictionary.symbols).encode()).hexdigest()
+    known = safe_getattr(args, f"{side}_dictionary_digest", None)
+    require(
+        known in (None, digest),
+        f"the {side} dictionary of {len(dictionary)} entries is not the one that this model was trained with; give the "
+        f"data folder of the training, or one binarised with its dict files (fairseq-preprocess --srcdict, --tgtdict).",
+    )
+    setattr(args, f"{side}_dictionary_digest", digest)
 
 
 def refuse_unsupported(args) -> None:
@@ -141,28 +179,25 @@ def refuse_unsupported(args) -> None:
         )
 
 
-def parse_slices(text, passes: int) -> List[int]:
-    """The slices of each pass from ``G[,G2,...]``; the last number repeats.
+def slices_by_pass(args, side: str) -> List[int]:
+    """The slices in each pass of the encoder or the decoder, from ``G[,G2,...]``; the last number repeats.
 
     Raises:
         OptionError: not a list of whole numbers from 1 up, or longer than there are passes.
     """
+    text = getattr(args, f"{side}_slices")
+    passes, trained = getattr(args, f"{side}_recursions"), getattr(args, f"{side}_trained_recursions")
     parts = [part.strip() for part in str(text).split(",")]
     require(
         all(part.isascii() and part.isdigit() and int(part) >= 1 for part in parts),
-        f"--encoder-slices {text} must be whole numbers from 1 up, separated by commas, such as 4 or 4,2.",
+        f"--{side}-slices {text} must be whole numbers from 1 up, separated by commas, such as 4 or 4,2.",
     )
     require(
-        len(parts) <= passes,
-        f"--encoder-slices {text} names {len(parts)} passes, but --encoder-recursions is {passes}.",
+        len(parts) <= max(passes, trained),
+        f"--{side}-slices {text} names {len(parts)} passes, but --{side}-recursions is {passes}.",
     )
     numbers = [int(part) for part in parts]
-    return numbers + [numbers[-1]] * (passes - len(numbers))
-
-
-def slices_by_pass(cfg) -> List[int]:
-    """The number of encoder slices in each pass."""
-    return parse_slices(cfg.encoder_slices, cfg.encoder_recursions)
+    return (numbers + [numbers[-1]] * passes)[:passes]
 
 
 def group_count(cfg, side: str) -> int:
@@ -182,6 +217,12 @@ def require(holds: bool, sentence: str) -> None:
     """Raise OptionError with the sentence unless the condition holds."""
     if not holds:
         raise OptionError(f"sret_transformer: {sentence}")
+
+
+def require_count(args, name: str) -> None:
+    """Raise OptionError unless an option is a whole number, 1 or more."""
+    value, flag = getattr(args, name), "--" + name.replace("_", "-")
+    require(type(value) is int and value >= 1, f"{flag} {value} must be a whole number, 1 or more.")
 
 
 def require_choice(args, name: str, choices) -> None:

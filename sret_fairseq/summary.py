@@ -34,24 +34,36 @@ def parameter_counts(model: nn.Module) -> Dict[str, int]:
     return {"total": sum(counts.values()), **counts}
 
 
+def side_line(model: nn.Module, side: str) -> str:
+    """Blocks, passes and slices of the encoder or the decoder of a SretTransformerModel."""
+    cfg = model.cfg
+    span, passes = getattr(cfg, f"{side}_recursion_span"), getattr(cfg, f"{side}_recursions")
+    trained = getattr(cfg, f"{side}_trained_recursions")
+    blocks = len(getattr(model, side).layers) * span
+    slices = ", ".join(map(str, slices_by_pass(cfg, side)))
+    line = (
+        f"sret_transformer {side}: {blocks} distinct blocks x {passes} passes = virtual depth {blocks * passes}, "
+        f"looped {span} together, {'pre' if getattr(cfg, side).normalize_before else 'post'}-norm, "
+        f"slices by pass: {slices}"
+    )
+    if passes < trained:
+        line += f"; trained with {trained} passes, of which the first {passes} run, with their NLLs"
+    if passes > trained:
+        line += f"; trained with {trained} passes, the others repeat the last one with its NLL"
+    return line
+
+
 def summary_lines(model: nn.Module) -> List[str]:
     """Parameters, blocks, passes, virtual depth and slices of a SretTransformerModel, one line each part."""
     counts = ", ".join(f"{part} {count:,}" for part, count in parameter_counts(model).items())
-    lines = [f"sret_transformer parameters: {counts}"]
-    depth = 0
-    for side in SIDES:
-        groups = len(getattr(model, side).layers)
-        span = getattr(model.cfg, f"{side}_recursion_span")
-        passes = getattr(model.cfg, f"{side}_recursions")
-        depth += groups * span * passes
-        lines.append(
-            f"sret_transformer {side}: {groups * span} distinct blocks x {passes} passes = virtual depth "
-            f"{groups * span * passes}, looped {span} together, "
-            + ("pre-norm" if getattr(model.cfg, side).normalize_before else "post-norm")
-        )
-    slices = ", ".join(map(str, slices_by_pass(model.cfg)))
-    lines.append(
-        f"sret_transformer: virtual depth {depth} in total; encoder slices by pass: {slices}, "
-        f"permutation {model.cfg.slice_permutation}; decoder self-attention is not sliced"
+    depth = sum(
+        len(getattr(model, side).layers)
+        * getattr(model.cfg, f"{side}_recursion_span")
+        * getattr(model.cfg, f"{side}_recursions")
+        for side in SIDES
     )
-    return lines
+    return [
+        f"sret_transformer parameters: {counts}",
+        *(side_line(model, side) for side in SIDES),
+        f"sret_transformer: virtual depth {depth} in total; permutation of slices: {model.cfg.slice_permutation}",
+    ]

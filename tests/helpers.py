@@ -61,6 +61,8 @@ COMBINATIONS: Dict[str, dict] = {
     "random-slices": {"slice_permutation": "random", "encoder_slices": "2,3"},
     "unpermuted-slices": {"slice_permutation": "none", "encoder_slices": "5"},
     "many-slices": {"encoder_slices": "16"},
+    "decoder-slices": {"decoder_slices": "3", "decoder_chunk_size": 3},
+    "decoder-strides": {"decoder_recursions": 4, "decoder_slices": "1,2,2,3", "decoder_chunk_size": 4},
     "shared-embeddings": {"share_decoder_input_output_embed": True, "layernorm_embedding": True},
     "no-cross-attention": {"no_cross_attention": True},
 }

@@ -57,7 +57,7 @@ def test_train_logs_what_the_model_is_made_of(trained):
     for words in ("parameters: total ", "embeddings ", "blocks ", "NLL ", "coefficients "):
         assert words in start
     assert "3 distinct blocks x 2 passes = virtual depth 6" in start
-    assert "encoder slices by pass: 2, 3" in start
+    assert "slices by pass: 2, 3" in start
 
 
 def test_training_learns(trained):

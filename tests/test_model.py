@@ -147,4 +147,5 @@ def test_summary_tells_parameters_depth_and_slices():
         assert f"{part} " in text
     assert "encoder: 2 distinct blocks x 3 passes = virtual depth 6" in text
     assert "decoder: 4 distinct blocks x 2 passes = virtual depth 8" in text
-    assert "virtual depth 14 in total; encoder slices by pass: 3, 2, 2" in text
+    assert "virtual depth 14 in total" in text
+    assert "slices by pass: 3, 2, 2" in text

@@ -8,7 +8,7 @@ import pytest
 from fairseq import options as fairseq_options
 from helpers import build_sret
 
-from sret_fairseq.options import OptionError, parse_slices
+from sret_fairseq.options import OptionError, slices_by_pass
 
 REFUSED = [
     ({"encoder_layers": 5, "encoder_recursion_span": 2}, "--encoder-layers 5", "--encoder-recursion-span 2"),
@@ -22,6 +22,10 @@ REFUSED = [
     ({"encoder_slices": "2,"}, "--encoder-slices 2,"),
     ({"encoder_slices": "two"}, "--encoder-slices two"),
     ({"encoder_slices": "2,2,2"}, "--encoder-slices 2,2,2", "--encoder-recursions is 2"),
+    ({"decoder_slices": "0"}, "--decoder-slices 0"),
+    ({"decoder_slices": "2,2,2"}, "--decoder-slices 2,2,2", "--decoder-recursions is 2"),
+    ({"decoder_chunk_size": 0}, "--decoder-chunk-size 0"),
+    ({"decoder_recursions": 3, "decoder_trained_recursions": 2}, "--decoder-recursions 3", "allow_untrained_passes"),
     ({"nll_ratio": -1.0}, "--nll-ratio -1"),
     ({"nll_ratio": float("nan")}, "--nll-ratio nan"),
     ({"nll_ratio": float("inf")}, "--nll-ratio inf"),
@@ -53,12 +57,20 @@ def test_bad_options_are_refused_by_name(case):
 
 
 @pytest.mark.parametrize(
-    "text, passes, expected",
-    [("1", 3, [1, 1, 1]), ("4,2", 2, [4, 2]), ("4, 2", 4, [4, 2, 2, 2]), (8, 1, [8])],
+    "text, trained, passes, expected",
+    [
+        ("1", 3, 3, [1, 1, 1]),
+        ("4,2", 2, 2, [4, 2]),
+        ("4, 2", 4, 4, [4, 2, 2, 2]),
+        (8, 1, 1, [8]),
+        ("4,2", 2, 1, [4]),
+        ("4,2", 2, 3, [4, 2, 2]),
+    ],
 )
-def test_slices_of_each_pass(text, passes, expected):
-    """One number per pass, the last one repeats."""
-    assert parse_slices(text, passes) == expected
+def test_slices_of_each_pass(text, trained, passes, expected):
+    """One number per pass, the last one repeats; a checkpoint that runs fewer passes takes the first numbers."""
+    args = argparse.Namespace(encoder_slices=text, encoder_recursions=passes, encoder_trained_recursions=trained)
+    assert slices_by_pass(args, "encoder") == expected
 
 
 def train_parser_args(*words):
@@ -70,17 +82,18 @@ def train_parser_args(*words):
 def test_every_option_reaches_the_model():
     """Each flag sets what it says, beside fairseq's own flags."""
     args = train_parser_args(
-        *"--arch sret_transformer --encoder-layers 4 --encoder-recursions 3 --decoder-recursions 1".split(),
+        *"--arch sret_transformer --encoder-layers 4 --encoder-recursions 3 --decoder-recursions 2".split(),
         *"--encoder-recursion-span 2 --decoder-recursion-span 3 --recursion-reverse --nll-ratio 0.5".split(),
         *"--residual-coefficients identity --residual-coefficients-per-pass".split(),
         *"--residual-coefficient-size channel --encoder-slices 4,2 --slice-permutation random".split(),
+        *"--decoder-slices 1,3 --decoder-chunk-size 5".split(),
         *"--no-encoder-normalize-before --no-decoder-normalize-before --dropout 0.3".split(),
     )
     expected = {
         "encoder_layers": 4,
         "decoder_layers": 3,
         "encoder_recursions": 3,
-        "decoder_recursions": 1,
+        "decoder_recursions": 2,
         "encoder_recursion_span": 2,
         "decoder_recursion_span": 3,
         "recursion_reverse": True,
@@ -90,6 +103,8 @@ def test_every_option_reaches_the_model():
         "residual_coefficient_size": "channel",
         "encoder_slices": "4,2",
         "slice_permutation": "random",
+        "decoder_slices": "1,3",
+        "decoder_chunk_size": 5,
         "encoder_normalize_before": False,
         "decoder_normalize_before": False,
         "dropout": 0.3,

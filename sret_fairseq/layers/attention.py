@@ -28,22 +28,19 @@ def allowed_keys(key_padding_mask: Tensor) -> Tensor:
     return (~key_padding_mask | nothing)[:, None, None]
 
 
-def attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], dropout: float, need_weights: bool
-) -> Tuple[Tensor, Optional[Tensor]]:
-    """Scaled dot-product attention.
+def attend_with_weights(
+    query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], dropout: float
+) -> Tuple[Tensor, Tensor]:
+    """Scaled dot-product attention that also returns its weights, which costs O(T S) memory.
 
     Args:
         query: (B, H, T, D).  key, value: (B, H, S, D).
         mask: boolean, True where attention may go, broadcastable to (B, H, T, S). No row may be all False.
         dropout: probability with which a weight is dropped.
-        need_weights: also return the weights, which costs O(T S) memory.
 
     Returns:
-        the output (B, H, T, D), and the weights (B, H, T, S) in float32 or None.
+        the output (B, H, T, D), and the weights (B, H, T, S) in float32.
     """
-    if not need_weights:
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout), None
     scores = torch.matmul(query / math.sqrt(query.size(-1)), key.transpose(-2, -1))
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
@@ -107,61 +104,46 @@ class SelfAttention(Attention):
         self,
         x: Tensor,
         mask: Optional[Tensor] = None,
+        causal: bool = False,
         incremental_state: IncrementalState = None,
-        key_padding_mask: Optional[Tensor] = None,
         pass_index: int = 0,
-        need_weights: bool = False,
-    ) -> Tuple[Tensor, Optional[Tensor]]:
+    ) -> Tensor:
         """Attend within x, and when decoding incrementally also to what this pass has seen before.
 
         Args:
-            x: (T, B, C).
-            mask: boolean, True where attention may go, broadcastable to (B, H, T, T). Unused in incremental decoding.
+            x: (T, B, C), T = 1 in incremental decoding.
+            mask: boolean, True where attention may go, broadcastable to (B, H, T, S), S being T and the cached
+                tokens. No row may be all False.
+            causal: without a mask: attend to earlier tokens only.
             incremental_state: fairseq's caches, or None.
-            key_padding_mask: (B, T), True at padding. Used in incremental decoding only.
             pass_index: which pass this is; picks the cache.
-            need_weights: also return the weights.
 
         Returns:
-            (T, B, C), and the weights (B, H, T, S) or None.
+            (T, B, C).
         """
         query, key, value = self.qkv_proj(x).chunk(3, dim=-1)
         query, key, value = self.split_heads(query), self.split_heads(key), self.split_heads(value)
         if incremental_state is not None:
-            key, value, mask = self.append_to_cache(incremental_state, key, value, key_padding_mask, pass_index)
-        out, weights = attend(query, key, value, mask, self.weight_dropout(), need_weights)
-        return self.out_proj(self.join_heads(out)), weights
+            key, value = self.append_to_cache(incremental_state, key, value, pass_index)
+        out = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=mask, dropout_p=self.weight_dropout(), is_causal=causal and mask is None
+        )
+        return self.out_proj(self.join_heads(out))
 
     def append_to_cache(
-        self,
-        incremental_state: Dict[str, Dict[str, Optional[Tensor]]],
-        key: Tensor,
-        value: Tensor,
-        key_padding_mask: Optional[Tensor],
-        pass_index: int,
-    ) -> Tuple[Tensor, Tensor, Optional[Tensor]]:
-        """Put the step's key and value (B, H, 1, D) behind the cached ones: all keys, all values, mask (B, 1, 1, S)."""
+        self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]], key: Tensor, value: Tensor, pass_index: int
+    ) -> Tuple[Tensor, Tensor]:
+        """Put the step's key and value (B, H, 1, D) behind the cached ones: all keys, all values."""
         name = self.cache_name(pass_index)
         cache = self.get_incremental_state(incremental_state, name)
-        padding = key_padding_mask
         if cache is not None:
-            old_key, old_value, old_padding = cache["prev_key"], cache["prev_value"], cache["prev_key_padding_mask"]
+            old_key, old_value = cache["prev_key"], cache["prev_value"]
             assert old_key is not None and old_value is not None
-            if old_padding is not None or padding is not None:
-                if old_padding is None:
-                    old_padding = torch.zeros([old_key.size(0), old_key.size(2)], dtype=torch.bool, device=key.device)
-                if padding is None:
-                    padding = torch.zeros([key.size(0), key.size(2)], dtype=torch.bool, device=key.device)
-                padding = torch.cat([old_padding, padding], dim=1)
             key = torch.cat([old_key, key], dim=2)
             value = torch.cat([old_value, value], dim=2)
-        entry: Dict[str, Optional[Tensor]] = {
-            "prev_key": key,
-            "prev_value": value,
-            "prev_key_padding_mask": padding,
-        }
+        entry: Dict[str, Optional[Tensor]] = {"prev_key": key, "prev_value": value}
         self.set_incremental_state(incremental_state, name, entry)
-        return key, value, None if padding is None else allowed_keys(padding)
+        return key, value
 
     def cache_name(self, pass_index: int) -> str:
         """The name of a pass's cache within this module's part of the incremental state."""
@@ -219,7 +201,11 @@ class CrossAttention(Attention):
         """
         query = self.split_heads(self.q_proj(x))
         key, value = self.keys_and_values(encoder_out, incremental_state)
-        out, weights = attend(query, key, value, mask, self.weight_dropout(), need_weights)
+        weights: Optional[Tensor] = None
+        if need_weights:
+            out, weights = attend_with_weights(query, key, value, mask, self.weight_dropout())
+        else:
+            out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=self.weight_dropout())
         return self.out_proj(self.join_heads(out)), weights
 
     def keys_and_values(self, encoder_out: Tensor, incremental_state: IncrementalState) -> Tuple[Tensor, Tensor]:

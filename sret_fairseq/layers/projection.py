@@ -53,7 +53,7 @@ class NonLinearProjection(nn.Module):
 
 
 def build_projections(cfg, embed_dim: int, normalize_before: bool, blocks: int, passes: int) -> nn.ModuleList:
-    """The NLLs of a recursion group, [pass][block]; with ``--nll-ratio 0`` each is the identity."""
+    """The NLLs of a recursion group, [trained pass][block]; with ``--nll-ratio 0`` each is the identity."""
 
     def build() -> nn.Module:
         return NonLinearProjection(cfg, embed_dim, normalize_before) if cfg.nll_ratio > 0 else nn.Identity()

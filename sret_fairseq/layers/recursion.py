@@ -2,15 +2,13 @@
 
 from typing import Dict, List, Optional, Tuple
 
-import torch
 from fairseq.distributed import fsdp_wrap
 from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from torch import Tensor, nn
 
-from sret_fairseq.layers.attention import allowed_keys
 from sret_fairseq.layers.block import DecoderBlock, EncoderBlock
 from sret_fairseq.layers.projection import build_projections
-from sret_fairseq.layers.slicing import SliceLayout
+from sret_fairseq.layers.slicing import Layout
 
 
 def wrap_for_fairseq(layer: nn.Module, cfg) -> nn.Module:
@@ -20,23 +18,15 @@ def wrap_for_fairseq(layer: nn.Module, cfg) -> nn.Module:
     return fsdp_wrap(layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap)
 
 
-def self_attention_mask(future_mask: Optional[Tensor], padding_mask: Optional[Tensor]) -> Optional[Tensor]:
-    """One boolean mask of the decoder's self-attention from fairseq's two.
+def passes_by_projections(trained: int, passes: int) -> List[List[int]]:
+    """Which passes go through the projections of each trained pass.
 
-    Args:
-        future_mask: (T, T), -inf above the diagonal and 0 elsewhere, or None.
-        padding_mask: (B, T), True at padding, or None.
-
-    Returns:
-        True where attention may go, (T, T) or (B, 1, T, T), or None. A token may always attend to itself, so that no
-        row is empty, not even that of padding on the left.
+    Fewer passes than were trained use the projections of the first ones, more use those of the last one again.
     """
-    mask = None if future_mask is None else future_mask == 0
-    if padding_mask is None:
-        return mask
-    real = ~padding_mask[:, None, None]
-    itself = torch.eye(padding_mask.size(1), dtype=torch.bool, device=padding_mask.device)
-    return (real if mask is None else mask & real) | itself
+    rows: List[List[int]] = [[] for _ in range(trained)]
+    for pass_index in range(passes):
+        rows[min(pass_index, trained - 1)].append(pass_index)
+    return rows
 
 
 class RecursiveEncoderLayer(nn.Module):
@@ -46,32 +36,36 @@ class RecursiveEncoderLayer(nn.Module):
         cfg: the TransformerConfig, with this project's options beside fairseq's.
     """
 
+    # TorchScript cannot infer the type of an empty list, which a pass that does not run leaves.
+    passes_by_projections: List[List[int]]
+
     def __init__(self, cfg):
         super().__init__()
-        span, passes = cfg.encoder_recursion_span, cfg.encoder_recursions
+        span, trained = cfg.encoder_recursion_span, cfg.encoder_trained_recursions
+        self.passes_by_projections = passes_by_projections(trained, cfg.encoder_recursions)
         self.reverse = cfg.recursion_reverse
         self.blocks = nn.ModuleList(EncoderBlock(cfg) for _ in range(span))
         self.projections = build_projections(
-            cfg, cfg.encoder.embed_dim, cfg.encoder.normalize_before, blocks=span, passes=passes
+            cfg, cfg.encoder.embed_dim, cfg.encoder.normalize_before, blocks=span, passes=trained
         )
 
-    def forward(self, x: Tensor, mask: Optional[Tensor], layouts: List[Optional[SliceLayout]]) -> Tensor:
+    def forward(self, x: Tensor, layouts: List[Layout]) -> Tensor:
         """All passes.
 
         Args:
             x: (T, B, C).
-            mask: boolean (B, 1, 1, T), True where unsliced attention may go, or None.
-            layouts: the slices of each pass; None where a pass is not sliced.
+            layouts: what self-attention sees in each pass.
 
         Returns:
             (T, B, C).
         """
-        for pass_index, projections in enumerate(self.projections):
-            for wanted in block_order(len(self.blocks), self.reverse and pass_index % 2 == 1):
-                # TorchScript cannot index a ModuleList by a variable: find the block by walking through them.
-                for index, (block, projection) in enumerate(zip(self.blocks, projections)):
-                    if index == wanted:
-                        x = projection(block(x, mask, layouts[pass_index], pass_index))
+        for row, projections in enumerate(self.projections):
+            for pass_index in self.passes_by_projections[row]:
+                for wanted in block_order(len(self.blocks), self.reverse and pass_index % 2 == 1):
+                    # TorchScript cannot index a ModuleList by a variable: find the block by walking through them.
+                    for index, (block, projection) in enumerate(zip(self.blocks, projections)):
+                        if index == wanted:
+                            x = projection(block(x, layouts[pass_index], pass_index))
         return x
 
 
@@ -83,68 +77,60 @@ class RecursiveDecoderLayer(nn.Module):
         no_encoder_attn: leave out the cross-attention.
     """
 
+    # TorchScript cannot infer the type of an empty list, which a pass that does not run leaves.
+    passes_by_projections: List[List[int]]
+
     def __init__(self, cfg, no_encoder_attn: bool = False):
         super().__init__()
-        span, passes = cfg.decoder_recursion_span, cfg.decoder_recursions
+        span, trained = cfg.decoder_recursion_span, cfg.decoder_trained_recursions
+        self.passes_by_projections = passes_by_projections(trained, cfg.decoder_recursions)
         self.reverse = cfg.recursion_reverse
         self.blocks = nn.ModuleList(DecoderBlock(cfg, no_encoder_attn) for _ in range(span))
         self.projections = build_projections(
-            cfg, cfg.decoder.embed_dim, cfg.decoder.normalize_before, blocks=span, passes=passes
+            cfg, cfg.decoder.embed_dim, cfg.decoder.normalize_before, blocks=span, passes=trained
         )
 
     def forward(
         self,
         x: Tensor,
-        encoder_out: Optional[Tensor] = None,
-        encoder_padding_mask: Optional[Tensor] = None,
+        encoder_out: Optional[Tensor],
+        encoder_mask: Optional[Tensor],
+        layouts: List[Layout],
         incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None,
-        self_attn_mask: Optional[Tensor] = None,
-        self_attn_padding_mask: Optional[Tensor] = None,
-        need_attn: bool = False,
-        need_head_weights: bool = False,
-    ) -> Tuple[Tensor, Optional[Tensor], Optional[List[Tensor]]]:
-        """All passes, behind the signature of fairseq's decoder layer.
+        need_weights: bool = False,
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        """All passes.
 
         Args:
             x: (T, B, C), T = 1 in incremental decoding.
             encoder_out: (S, B, encoder's C), or None.
-            encoder_padding_mask: (B, S), True at padding, or None.
+            encoder_mask: boolean (B, 1, 1, S), True where cross-attention may go, or None.
+            layouts: what self-attention sees in each pass.
             incremental_state: fairseq's caches, or None.
-            self_attn_mask: (T, T), -inf above the diagonal, or None.
-            self_attn_padding_mask: (B, T), True at padding, or None.
-            need_attn: also return the cross-attention weights of the last application, averaged over the heads.
-            need_head_weights: return them for each head.
+            need_weights: also return the weights of the last cross-attention.
 
         Returns:
-            (T, B, C); the weights (B, T, S), for each head (H, B, T, S), or None; and None, fairseq's place for
-            the caches of an ONNX export.
+            (T, B, C), and the weights (B, H, T, S) or None.
         """
-        mask: Optional[Tensor] = None
-        if incremental_state is None:
-            mask = self_attention_mask(self_attn_mask, self_attn_padding_mask)
-        encoder_mask = None if encoder_padding_mask is None else allowed_keys(encoder_padding_mask)
         weights: Optional[Tensor] = None
-        applications = len(self.projections) * len(self.blocks)
-        for pass_index, projections in enumerate(self.projections):
-            for wanted in block_order(len(self.blocks), self.reverse and pass_index % 2 == 1):
-                applications -= 1
-                need_weights = applications == 0 and (need_attn or need_head_weights)
-                for index, (block, projection) in enumerate(zip(self.blocks, projections)):
-                    if index == wanted:
-                        x, weights = block(
-                            x,
-                            encoder_out,
-                            encoder_mask,
-                            mask,
-                            self_attn_padding_mask,
-                            incremental_state,
-                            pass_index,
-                            need_weights,
-                        )
-                        x = projection(x)
-        if weights is not None:
-            weights = weights.transpose(0, 1) if need_head_weights else weights.mean(dim=1)
-        return x, weights, None
+        applications = sum([len(passes) for passes in self.passes_by_projections]) * len(self.blocks)
+        for row, projections in enumerate(self.projections):
+            for pass_index in self.passes_by_projections[row]:
+                for wanted in block_order(len(self.blocks), self.reverse and pass_index % 2 == 1):
+                    applications -= 1
+                    for index, (block, projection) in enumerate(zip(self.blocks, projections)):
+                        if index == wanted:
+                            x, weights = block(
+                                x,
+                                encoder_out,
+                                encoder_mask,
+                                layouts[pass_index],
+                                incremental_state,
+                                pass_index,
+                                need_weights and applications == 0,
+                            )
+                            x = projection(x)
+        return x, weights
 
 
 def block_order(blocks: int, backwards: bool) -> List[int]:

@@ -16,12 +16,13 @@ class ResidualCoefficients(nn.Module):
     Args:
         design: which coefficients learn: ``both``, ``residual`` (c2), ``identity`` (c1) or ``none``.
         channels: 1 for scalars, or C for one coefficient per channel.
-        passes: 1 when all passes share the coefficients, or their number when each has its own.
+        passes: 1 when all passes share the coefficients, or their number when each has its own. Later passes use the
+            last one's.
     """
 
     def __init__(self, design: str, channels: int, passes: int):
         super().__init__()
-        self.shared = passes == 1
+        self.passes = passes
         learns_identity = design in ("both", "identity")
         learns_residual = design in ("both", "residual")
         self.identity = nn.Parameter(torch.zeros(passes, channels)) if learns_identity else None
@@ -29,7 +30,7 @@ class ResidualCoefficients(nn.Module):
 
     def forward(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
         """Both inputs and the result: (T, B, C)."""
-        row = 0 if self.shared else pass_index
+        row = min(pass_index, self.passes - 1)
         out = x + branch
         if self.identity is not None:
             out = torch.addcmul(out, x, self.identity[row])

@@ -1,4 +1,4 @@
-"""Which tokens attend to which in sliced self-attention, and the way there and back.
+"""Which tokens attend to which in a pass of self-attention: layouts, and the encoder's slices.
 
 Each sentence is sliced by its own length, so neither its batch mates nor the side of the padding matter. Of a sentence
 with ``len`` real tokens, the token of rank r (counted among the real ones) is in
@@ -18,33 +18,53 @@ from torch import Tensor
 from sret_fairseq.layers.attention import allowed_keys
 
 
-class SliceLayout(NamedTuple):
-    """The way of tokens into slices and back, for B sentences of T positions in G slices of n slots.
+class Layout(NamedTuple):
+    """What a pass's self-attention sees: B sentences of T positions whole, or in G slices of n slots each.
 
     Attributes:
         tokens: (n * B * G), for every slot the row of its token in x.view(T * B, C). Unused slots name a token of the
-            same sentence.
+            same sentence. None when the sentences stay whole.
         slots: (T * B), for every token its row among the n * B * G slots. Padding names a slot of the same sentence.
-        mask: boolean (B * G, 1, 1, n), True at the slots in use, or None when all are.
-        rows: B * G.
+            None when the sentences stay whole.
+        mask: boolean, True where attention may go, broadcastable to (B, H, T, T), with slices to (B * G, H, n, n),
+            or None. No row is all False.
+        causal: without a mask: attention goes to earlier tokens only.
+        rows: B * G, or 0 when the sentences stay whole.
     """
 
-    tokens: Tensor
-    slots: Tensor
+    tokens: Optional[Tensor]
+    slots: Optional[Tensor]
     mask: Optional[Tensor]
+    causal: bool
     rows: int
 
     # Free functions below do the work: TorchScript knows no methods on a NamedTuple.
 
 
-def split_into_slices(x: Tensor, layout: SliceLayout) -> Tensor:
-    """(T, B, C) -> (n, B * G, C)."""
-    return x.flatten(0, 1).index_select(0, layout.tokens).view(-1, layout.rows, x.size(2))
+def whole_sentences(mask: Optional[Tensor], causal: bool) -> Layout:
+    """The layout of a pass that is not sliced."""
+    return Layout(None, None, mask, causal, 0)
 
 
-def merge_slices(sliced: Tensor, layout: SliceLayout, batch: int) -> Tensor:
+def split_into_slices(x: Tensor, layout: Layout) -> Tensor:
+    """(T, B, C) -> (n, B * G, C); a whole sentence stays as it is."""
+    tokens = layout.tokens
+    if tokens is None:
+        return x
+    return x.flatten(0, 1).index_select(0, tokens).view(-1, layout.rows, x.size(2))
+
+
+def merge_slices(sliced: Tensor, layout: Layout, batch: int) -> Tensor:
     """(n, B * G, C) -> (T, B, C), the way back."""
-    return sliced.flatten(0, 1).index_select(0, layout.slots).view(-1, batch, sliced.size(2))
+    slots = layout.slots
+    if slots is None:
+        return sliced
+    return sliced.flatten(0, 1).index_select(0, slots).view(-1, batch, sliced.size(2))
+
+
+def ranks_of(real: Tensor) -> Tensor:
+    """The rank of every token among the real ones of its sentence, from 0: (B, T) -> (B, T)."""
+    return real.cumsum(dim=1) - 1
 
 
 def random_ranks(ranks: Tensor, real: Tensor) -> Tensor:
@@ -53,30 +73,21 @@ def random_ranks(ranks: Tensor, real: Tensor) -> Tensor:
     return keys.argsort(dim=1).argsort(dim=1)
 
 
-def slice_layout(padding_mask: Tensor, has_padding: bool, slices: int, permutation: str) -> SliceLayout:
-    """The layout of one pass.
+def sliced_sentences(
+    padding_mask: Tensor, slice_of: Tensor, place: Tensor, slices: int, size: int, may_be_unused: bool, causal: bool
+) -> Layout:
+    """The layout that puts each real token into a slot of its own.
 
     Args:
         padding_mask: (B, T), True at padding.
-        has_padding: False promises that there is none, which spares a mask.
+        slice_of, place: (B, T), the slice of each real token, and its slot there; whatever they say of padding.
         slices: G.
-        permutation: ``none`` for contiguous slices, ``interleave``, or ``random`` for contiguous slices of the
-            sentence shuffled anew at every call.
+        size: n, slots of a slice.
+        may_be_unused: False promises that every slot gets a token, which spares a mask.
+        causal: slots attend to earlier slots only.
     """
     batch, length = padding_mask.shape
     device = padding_mask.device
-    size = (length + slices - 1) // slices
-    real = ~padding_mask
-    ranks = real.cumsum(dim=1) - 1
-    if permutation == "random":
-        ranks = random_ranks(ranks, real)
-    if permutation == "interleave":
-        slice_of, place = ranks % slices, ranks // slices
-    else:
-        lengths = real.sum(dim=1, keepdim=True).clamp(min=1)
-        slice_of = ranks * slices // lengths
-        place = ranks - (slice_of * lengths + slices - 1) // slices
-
     rows = batch * slices
     sentences = torch.arange(batch, device=device)
     slots = place * rows + sentences[:, None] * slices + slice_of
@@ -88,17 +99,46 @@ def slice_layout(padding_mask: Tensor, has_padding: bool, slices: int, permutati
     tokens = torch.cat([tokens, tokens[:1]]).scatter(0, target, rows_of_x.flatten())[:-1]
 
     mask: Optional[Tensor] = None
-    if has_padding or length % slices != 0:
+    if may_be_unused:
         unused = torch.ones(size * rows + 1, dtype=torch.bool, device=device)
         unused = unused.scatter(0, target, torch.zeros_like(target, dtype=torch.bool))[:-1]
         mask = allowed_keys(unused.view(size, rows).t())
-    return SliceLayout(tokens, slots.t().flatten(), mask, rows)
+        if causal:
+            # Slots fill up from the first one, so that this leaves no row without a key.
+            mask = mask & torch.ones(size, size, dtype=torch.bool, device=device).tril()
+    return Layout(tokens, slots.t().flatten(), mask, causal, rows)
 
 
-def layouts_by_pass(
+def encoder_layout(padding_mask: Tensor, has_padding: bool, slices: int, permutation: str) -> Layout:
+    """The layout of one sliced pass of the encoder.
+
+    Args:
+        padding_mask: (B, T), True at padding.
+        has_padding: False promises that there is none, which spares a mask.
+        slices: G.
+        permutation: ``none`` for contiguous slices, ``interleave``, or ``random`` for contiguous slices of the
+            sentence shuffled anew at every call.
+    """
+    length = padding_mask.size(1)
+    real = ~padding_mask
+    ranks = ranks_of(real)
+    if permutation == "random":
+        ranks = random_ranks(ranks, real)
+    if permutation == "interleave":
+        slice_of, place = ranks % slices, ranks // slices
+    else:
+        lengths = real.sum(dim=1, keepdim=True).clamp(min=1)
+        slice_of = ranks * slices // lengths
+        place = ranks - (slice_of * lengths + slices - 1) // slices
+    may_be_unused = has_padding or length % slices != 0
+    size = (length + slices - 1) // slices
+    return sliced_sentences(padding_mask, slice_of, place, slices, size, may_be_unused, causal=False)
+
+
+def encoder_layouts(
     padding_mask: Tensor, has_padding: bool, slices: List[int], permutation: str, training: bool
-) -> List[Optional[SliceLayout]]:
-    """One layout per pass, None where a pass is not sliced; equal passes share one.
+) -> List[Layout]:
+    """One layout per pass of the encoder; equal passes share one.
 
     Args:
         padding_mask: (B, T), True at padding.
@@ -107,16 +147,17 @@ def layouts_by_pass(
         permutation: what happens to the tokens of every second pass: ``interleave``, ``random`` or ``none``.
         training: ``random`` draws in training only, and interleaves at inference, so that inference is deterministic.
     """
+    whole = whole_sentences(allowed_keys(padding_mask) if has_padding else None, causal=False)
     permuted = "interleave" if permutation == "random" and not training else permutation
     modes = [permuted if pass_index % 2 == 1 else "none" for pass_index in range(len(slices))]
-    layouts: List[Optional[SliceLayout]] = []
+    layouts: List[Layout] = []
     for count, mode in zip(slices, modes):
-        layout: Optional[SliceLayout] = None
+        layout: Optional[Layout] = whole if count == 1 else None
         if mode != "random":
             for earlier in range(len(layouts)):
                 if slices[earlier] == count and modes[earlier] == mode:
                     layout = layouts[earlier]
-        if layout is None and count > 1:
-            layout = slice_layout(padding_mask, has_padding, count, mode)
+        if layout is None:
+            layout = encoder_layout(padding_mask, has_padding, count, mode)
         layouts.append(layout)
     return layouts

@@ -4,6 +4,8 @@ import pytest
 import torch
 from helpers import build_sret
 
+from sret_fairseq.layers.slicing import encoder_layouts, whole_sentences
+
 # What each setting applies, as (block, pass) in the whole stack; a pass is followed by the projection of that block.
 ORDERS = {
     "sequence": ({"layers": 2, "recursions": 3}, [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]),
@@ -37,13 +39,13 @@ def test_encoder_order(name):
     settings, order = ORDERS[name]
     encoder = build("encoder", settings).encoder
     x = torch.randn(7, 2, 16)
-    layouts = [None] * settings["recursions"]
+    layouts = [whole_sentences(None, False)] * settings["recursions"]
     out, expected = x, x
     for group in encoder.layers:
-        out = group(out, None, layouts)
+        out = group(out, layouts)
     for number, pass_index in order:
         block, projection = block_and_projection(encoder, number, pass_index, settings.get("recursion_span", 1))
-        expected = projection(block(expected, None, None, pass_index))
+        expected = projection(block(expected, layouts[pass_index], pass_index))
     torch.testing.assert_close(out, expected, atol=0, rtol=0)
 
 
@@ -53,31 +55,28 @@ def test_decoder_order(name):
     settings, order = ORDERS[name]
     decoder = build("decoder", settings).decoder
     x, encoder_out = torch.randn(5, 2, 24), torch.randn(3, 2, 16)
+    layouts = [whole_sentences(None, True)] * settings["recursions"]
     out, expected = x, x
     for group in decoder.layers:
-        out, weights, _ = group(out, encoder_out, need_head_weights=True)
+        out, weights = group(out, encoder_out, None, layouts, need_weights=True)
     for number, pass_index in order:
         block, projection = block_and_projection(decoder, number, pass_index, settings.get("recursion_span", 1))
-        expected, expected_weights = block(expected, encoder_out, None, None, None, None, pass_index, True)
+        expected, expected_weights = block(expected, encoder_out, None, layouts[pass_index], None, pass_index, True)
         expected = projection(expected)
     torch.testing.assert_close(out, expected, atol=2e-5, rtol=0)
-    torch.testing.assert_close(weights, expected_weights.transpose(0, 1), atol=2e-5, rtol=0)
-    mean = decoder.layers[-1](x, encoder_out, need_attn=True)[1]
-    assert mean.shape == (2, 5, 3)
-    torch.testing.assert_close(mean.sum(-1), torch.ones(2, 5))
+    torch.testing.assert_close(weights, expected_weights, atol=2e-5, rtol=0)
+    assert weights.shape == (2, 2, 5, 3)
 
 
 def test_each_pass_takes_its_own_layout():
     """Slices of 2, then 3 of the same block: the group hands layout p to pass p."""
-    from sret_fairseq.layers.slicing import layouts_by_pass
-
     encoder = build_sret(encoder_layers=1, encoder_slices="2,3").encoder
     x = torch.randn(7, 2, 16)
-    layouts = layouts_by_pass(torch.zeros(2, 7, dtype=torch.bool), False, [2, 3], "interleave", False)
+    layouts = encoder_layouts(torch.zeros(2, 7, dtype=torch.bool), False, [2, 3], "interleave", False)
     (group,) = encoder.layers
     expected = x
     for pass_index in range(2):
-        expected = group.blocks[0](expected, None, layouts[pass_index], pass_index)
+        expected = group.blocks[0](expected, layouts[pass_index], pass_index)
         expected = group.projections[pass_index][0](expected)
-    assert torch.equal(group(x, None, layouts), expected)
-    assert not torch.equal(group(x, None, layouts[::-1]), expected)
+    assert torch.equal(group(x, layouts), expected)
+    assert not torch.equal(group(x, layouts[::-1]), expected)

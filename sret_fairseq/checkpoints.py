@@ -1,0 +1,69 @@
+"""Checkpoints that are whole: what fairseq and torch leave out when they copy and read them.
+
+torch reads a checkpoint without comparing its checksums, so that a damaged one may load and translate wrongly; and
+fairseq overwrites ``checkpoint_last.pt`` in place, so that a training killed just then cannot be resumed.
+
+The module itself imports no fairseq, so that a script that only reads checkpoints starts fast.
+"""
+
+import functools
+import os
+import zipfile
+
+ZIP_SIGNATURE = b"PK\x03\x04"
+
+
+class DamagedCheckpoint(SystemExit, ValueError):
+    """A checkpoint that is not what was written. Uncaught it ends a command with its sentence and status 1."""
+
+
+def verify(path: str) -> None:
+    """Compare the checksums that torch stores with each tensor of a checkpoint.
+
+    A file of torch's old format, which has none, or of any other, is left to torch.
+
+    Raises:
+        DamagedCheckpoint: the file was cut off or has changed.
+    """
+    with open(path, "rb") as file:
+        if file.read(len(ZIP_SIGNATURE)) != ZIP_SIGNATURE:
+            return
+        try:
+            damaged = zipfile.ZipFile(file).testzip()
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
+            raise DamagedCheckpoint(f"{path} is damaged ({error}); use another checkpoint or copy it anew.") from error
+    if damaged is not None:
+        raise DamagedCheckpoint(f"{path} is damaged (wrong checksum of {damaged}); use another or copy it anew.")
+
+
+def verifying(load):
+    """fairseq's ``load_checkpoint_to_cpu``, verifying first."""
+
+    @functools.wraps(load)
+    def load_checkpoint_to_cpu(path, *args, **kwargs):
+        verify(path)
+        return load(path, *args, **kwargs)
+
+    return load_checkpoint_to_cpu
+
+
+def atomic(copy):
+    """A function that copies a file, replacing another by a whole one or not at all."""
+
+    @functools.wraps(copy)
+    def copy_whole(src_path, dst_path, overwrite=False):
+        copied = copy(src_path, f"{dst_path}.tmp", overwrite=overwrite)
+        os.replace(f"{dst_path}.tmp", dst_path)
+        return copied
+
+    return copy_whole
+
+
+def keep_checkpoints_whole() -> None:
+    """Make fairseq verify the checkpoints that it reads and replace those that it copies, in this process."""
+    from fairseq import checkpoint_utils
+    from fairseq.file_io import PathManager
+
+    if not hasattr(PathManager.copy, "__wrapped__"):
+        checkpoint_utils.load_checkpoint_to_cpu = verifying(checkpoint_utils.load_checkpoint_to_cpu)
+        PathManager.copy = staticmethod(atomic(PathManager.copy))
