@@ -6,6 +6,7 @@ from fairseq.models.transformer.transformer_config import TransformerConfig
 from fairseq.models.transformer.transformer_decoder import TransformerDecoderBase
 from torch import Tensor, nn
 
+from sret_fairseq.layers import beams
 from sret_fairseq.layers.attention import allowed_keys
 from sret_fairseq.layers.causal_slicing import decoder_layouts
 from sret_fairseq.layers.recursion import RecursiveDecoderLayer, wrap_for_fairseq
@@ -78,25 +79,39 @@ class SretDecoder(TransformerDecoderBase):
 
         Returns:
             (B, T, C), T = 1 in incremental decoding; and a dictionary: ``attn`` [(B, T, S) or None] the weights,
-            ``inner_states`` [(T, B, C), ...] the stream before the first group and after each one.
+            ``inner_states`` [(T, B, C), ...] the stream before the first group and after each one, in incremental
+            decoding the beams of each sentence [(K, B, C), ...].
         """
         encoded: Optional[Tensor] = None
-        encoder_mask: Optional[Tensor] = None
+        encoder_padding_mask: Optional[Tensor] = None
         if encoder_out is not None and len(encoder_out["encoder_out"]) > 0:
             encoded = encoder_out["encoder_out"][0]
         if encoder_out is not None and len(encoder_out["encoder_padding_mask"]) > 0:
-            padding_mask = encoder_out["encoder_padding_mask"][0]
-            if bool(padding_mask.any()):
-                encoder_mask = allowed_keys(padding_mask)
-        layouts = decoder_layouts(
-            prev_output_tokens.eq(self.padding_idx),
-            self.slices,
-            self.chunk_size,
-            not full_context_alignment,
-            incremental_state is not None,
-        )
+            encoder_padding_mask = encoder_out["encoder_padding_mask"][0]
+        rows, length = prev_output_tokens.shape
 
         x = self.embed(prev_output_tokens, incremental_state)
+        ancestors: Optional[Tensor] = None
+        encoder_mask: Optional[Tensor] = None
+        if incremental_state is not None:
+            if "beams" not in incremental_state:
+                beam = beams.beam_size(encoder_out, rows)
+                incremental_state["beams"] = beams.start(rows, beam, encoder_padding_mask, x)
+            entry = incremental_state["beams"]
+            encoder_mask, ancestors = entry["encoder_mask"], entry["ancestors"]
+            assert ancestors is not None
+            assert ancestors.size(2) == length - 1, "incremental decoding goes token by token, from the first one on"
+            ancestors = beams.step(ancestors)
+            entry["ancestors"] = ancestors
+            beam = ancestors.size(1)
+            x = x.view(rows // beam, beam, -1).transpose(0, 1)
+            encoded = None if encoded is None else encoded[:, ::beam]
+        elif encoder_padding_mask is not None and bool(encoder_padding_mask.any()):
+            encoder_mask = allowed_keys(encoder_padding_mask)
+        layouts = decoder_layouts(
+            prev_output_tokens.eq(self.padding_idx), self.slices, self.chunk_size, not full_context_alignment, ancestors
+        )
+
         attention: Optional[Tensor] = None
         inner_states: List[Optional[Tensor]] = [x]
         last = -1 if self.training else self.num_layers - 1
@@ -106,10 +121,26 @@ class SretDecoder(TransformerDecoderBase):
             inner_states.append(x)
             if weights is not None:
                 heads = weights if alignment_heads is None else weights[:, :alignment_heads]
-                attention = heads.mean(dim=1).to(x)
+                attention = heads.mean(dim=1).to(x).view(rows, -1, weights.size(3))
         if self.layer_norm is not None:
             x = self.layer_norm(x)
         x = x.transpose(0, 1)
+        if incremental_state is not None:
+            x = x.reshape(rows, 1, x.size(2))
         if self.project_out_dim is not None:
             x = self.project_out_dim(x)
         return x, {"attn": [attention], "inner_states": inner_states}
+
+    def reorder_incremental_state(
+        self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]], new_order: Tensor
+    ) -> None:
+        """Follow the beam: row i of the search becomes its row new_order[i]. The layers' caches are moved here too."""
+        if "beams" in incremental_state:
+            beams.reorder(incremental_state, new_order)
+
+    def upgrade_state_dict_named(self, state_dict: Dict[str, Tensor], name: str) -> Dict[str, Tensor]:
+        """Nothing to do: fairseq's method renames what only its own layers ever had.
+
+        And it would take the averages of ``--store-ema`` for an old checkpoint, and leave out the last LayerNorm.
+        """
+        return state_dict

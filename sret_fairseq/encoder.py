@@ -51,7 +51,8 @@ class SretEncoder(TransformerEncoderBase):
 
         Returns:
             fairseq's encoder output: ``encoder_out`` [(T, B, C)], ``encoder_padding_mask`` [(B, T)],
-            ``encoder_embedding`` [(B, T, C)], ``encoder_states`` [(T, B, C), ...], ``src_lengths`` [(B, 1)].
+            ``encoder_embedding`` [(B, T, C)], ``encoder_states`` [(T, B, C), ...], ``src_lengths`` [(B, 1)]; and
+            ``sentences`` [(B,)], 0 to B - 1, by which copies of a sentence are known later.
         """
         padding_mask = src_tokens.eq(self.padding_idx)
         has_padding = bool(padding_mask.any())
@@ -80,7 +81,25 @@ class SretEncoder(TransformerEncoderBase):
             "fc_results": [],
             "src_tokens": [],
             "src_lengths": [lengths],
+            "sentences": [torch.arange(src_tokens.size(0), device=src_tokens.device)],
         }
+
+    @torch.jit.export
+    def reorder_encoder_out(self, encoder_out: Dict[str, List[Tensor]], new_order: Tensor) -> Dict[str, List[Tensor]]:
+        """Follow the beam: sentence i becomes sentence new_order[i].
+
+        A search does so at every step, mostly among copies of one sentence: ``sentences`` tells that they are, and
+        nothing is moved then.
+        """
+        before = encoder_out["sentences"][0]
+        after = before.index_select(0, new_order)
+        if after.size(0) == before.size(0) and bool((after == before).all()):
+            return encoder_out
+        reordered: Dict[str, List[Tensor]] = {}
+        for name, tensors in encoder_out.items():
+            dim = 1 if name == "encoder_out" or name == "encoder_states" else 0
+            reordered[name] = [tensor.index_select(dim, new_order) for tensor in tensors]
+        return reordered
 
     def upgrade_state_dict_named(self, state_dict: Dict[str, Tensor], name: str) -> Dict[str, Tensor]:
         """Nothing to do: fairseq's method renames what only its own layers ever had."""

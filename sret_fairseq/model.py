@@ -1,12 +1,14 @@
 """The model ``sret_transformer`` and its architectures."""
 
+import argparse
 import logging
 
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer import TransformerModel
 from fairseq.models.transformer import transformer_legacy as fairseq_architectures
+from omegaconf import OmegaConf, open_dict
 
-from sret_fairseq import options
+from sret_fairseq import dictionaries, options
 from sret_fairseq.decoder import SretDecoder
 from sret_fairseq.encoder import SretEncoder
 from sret_fairseq.summary import summary_lines
@@ -40,14 +42,20 @@ class SretTransformerModel(TransformerModel):
         Raises:
             OptionError: options that cannot be used.
         """
+        if OmegaConf.is_config(args):  # from fairseq-hydra-train
+            # fairseq finds options that its own transformer has not in a Namespace only.
+            namespace = argparse.Namespace(**OmegaConf.to_container(args, resolve=True))
+            model = cls.build_model(namespace, task)
+            with open_dict(args):
+                args.update(vars(namespace))  # what was built, for the checkpoint
+            return model
         base_architecture(args)
-        for side, dictionary in (("source", task.source_dictionary), ("target", task.target_dictionary)):
-            options.check_dictionary(args, side, dictionary)
         model = super().build_model(args, task)
         for side in options.SIDES:
             # --layers counts blocks, also where fairseq has put the number of layers to keep, that of groups, in it.
             span = getattr(args, f"{side}_recursion_span")
             setattr(args, f"{side}_layers", len(getattr(model, side).layers) * span)
+        dictionaries.bind(model, task)
         for line in summary_lines(model):
             logger.info(line)
         return model

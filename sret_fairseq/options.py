@@ -5,7 +5,6 @@ model is built (Hydra, ``--model-overrides``, ``from_pretrained``), so each rule
 """
 
 import argparse
-import hashlib
 from typing import List
 
 from fairseq.utils import safe_getattr
@@ -81,8 +80,6 @@ def set_defaults(args) -> None:
     for side in SIDES:
         # Only a checkpoint brings another number: --model-overrides may then ask for fewer passes or for more.
         default(args, f"{side}_trained_recursions", getattr(args, f"{side}_recursions"))
-    for side in ("source", "target"):
-        default(args, f"{side}_dictionary_digest", None)  # check_dictionary fills it in
 
 
 def default(args, name: str, value) -> None:
@@ -137,24 +134,6 @@ def validate_side(args, side: str) -> None:
         f"--{side}-recursions {passes} is more than the {trained} passes of the training; to repeat the last one "
         f"anyway add 'allow_untrained_passes': True to --model-overrides.",
     )
-
-
-def check_dictionary(args, side: str, dictionary) -> None:
-    """Note what a dictionary holds, for the checkpoint; where a checkpoint says it already, the two must agree.
-
-    Args:
-        args: the options, to which ``source_dictionary_digest`` or its twin is added.
-        side: ``source`` or ``target``.
-        dictionary: fairseq's Dictionary.
-    """
-    digest = hashlib.sha256("\n".join(dictionary.symbols).encode()).hexdigest()
-    known = safe_getattr(args, f"{side}_dictionary_digest", None)
-    require(
-        known in (None, digest),
-        f"the {side} dictionary of {len(dictionary)} entries is not the one that this model was trained with; give the "
-        f"data folder of the training, or one binarised with its dict files (fairseq-preprocess --srcdict, --tgtdict).",
-    )
-    setattr(args, f"{side}_dictionary_digest", digest)
 
 
 def refuse_unsupported(args) -> None:

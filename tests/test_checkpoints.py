@@ -13,12 +13,12 @@ import torch
 from checkpoint_fixtures import write_checkpoint
 from fairseq import checkpoint_utils
 from fairseq.file_io import PathManager
-from helpers import REPOSITORY, Task
+from helpers import REPOSITORY, Task, build_sret
 
 import sret_fairseq  # noqa: F401  (keeps checkpoints whole)
 from sret_fairseq.checkpoints import DamagedCheckpoint
+from sret_fairseq.dictionaries import ForeignDictionary
 from sret_fairseq.model import SretTransformerModel
-from sret_fairseq.options import OptionError
 
 
 def checkpoint(path: Path) -> Path:
@@ -91,22 +91,27 @@ PathManager.copy({str(tmp_path / "new")!r}, {str(tmp_path / "last")!r}, overwrit
 
 
 @pytest.mark.parametrize("side", ["source", "target"])
-def test_another_dictionary_is_refused(side):
+def test_another_dictionary_is_refused(side, tmp_path):
     """Of the same size, with one word changed: the weights would fit, and the translation would be wrong."""
-    args = argparse.Namespace(**helpers.SIZES)
-    SretTransformerModel.build_model(args, Task())
-    SretTransformerModel.build_model(args, Task())
+    torch.save(build_sret().state_dict(), tmp_path / "weights.pt")
+    weights = torch.load(tmp_path / "weights.pt", weights_only=True)
+    build_sret(seed=1).load_state_dict(weights)
     task = Task()
-    dictionary = getattr(task, f"{side}_dictionary")
-    dictionary.symbols[7] = "other"
-    with pytest.raises(OptionError, match=f"the {side} dictionary of {len(dictionary)} entries is not the one"):
-        SretTransformerModel.build_model(args, task)
+    getattr(task, f"{side}_dictionary").symbols[7] = "other"
+    other = SretTransformerModel.build_model(argparse.Namespace(**helpers.SIZES), task)
+    with pytest.raises(ForeignDictionary, match=f"the {side} dictionary is not the one"):
+        other.load_state_dict(weights)
+
+
+def test_weights_of_another_origin_load():
+    """Without metadata, as other tools write state dicts, there is nothing to compare."""
+    build_sret().load_state_dict(dict(build_sret().state_dict()))
 
 
 def test_building_twice_gives_the_same_options():
-    """What a checkpoint holds of the options is stable: no pass or digest is lost or changed by loading it."""
+    """What a checkpoint holds of the options is stable: building from them changes none."""
     model_args = argparse.Namespace(**helpers.SIZES)
     SretTransformerModel.build_model(model_args, Task())
-    before = vars(argparse.Namespace(**vars(model_args))).copy()
+    before = dict(vars(model_args))
     SretTransformerModel.build_model(model_args, Task())
     assert vars(model_args) == before

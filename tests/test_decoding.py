@@ -8,9 +8,15 @@ from helpers import COMBINATIONS, PAD, build_sret, generate, lengths, logits, pa
 TABLE = pytest.mark.parametrize("options", COMBINATIONS.values(), ids=COMBINATIONS)
 
 
-def decode_stepwise(model, sources, targets, reorder=None):
-    """Logits (B, T, V) of incremental decoding, token by token; reorder(step) gives a new order of rows or None."""
+def decode_stepwise(model, sources, targets, reorder=None, copies=1):
+    """Logits (B, T, V) of incremental decoding, token by token; reorder(step) gives a new order of rows or None.
+
+    With ``copies`` each sentence is encoded once and copied, as a search does for its beams.
+    """
     encoder_out = model.encoder(sources, lengths(sources))
+    if copies > 1:
+        rows = torch.arange(len(sources)).repeat_interleave(copies)
+        encoder_out = model.encoder.reorder_encoder_out(encoder_out, rows)
     state, steps = {}, []
     for step in range(targets.size(1)):
         order = reorder(step) if reorder else None
@@ -34,22 +40,62 @@ def test_incremental_equals_full(options):
     torch.testing.assert_close(stepwise[real], logits(model, sources, targets)[real], atol=2e-5, rtol=0)
 
 
-@TABLE
-def test_incremental_equals_full_when_beams_are_reordered(options):
-    """Invariant 3: sentences drop out and the beams of a sentence are permuted and duplicated on the way."""
-    model = build_sret(**options)
-    beam = 3
-    one_each = pad([source(7), source(11, seed=1), source(2, seed=2)], left=True)
-    sources = one_each.repeat_interleave(beam, dim=0)
-    targets = pad([target(8, seed=seed) for seed in range(3 * beam)])
-    orders = {
+ORDERS = {
+    "within sentences": {
         2: torch.tensor([2, 0, 1, 3, 3, 5, 8, 7, 6]),
         4: torch.tensor([0, 0, 2, 8, 6, 6]),  # the second sentence is done
         6: torch.tensor([1, 0, 2, 3, 5, 4]),
-    }
-    stepwise, targets = decode_stepwise(model, sources, targets, orders.get)
-    sources = one_each[[0, 2]].repeat_interleave(beam, dim=0)
-    torch.testing.assert_close(stepwise, logits(model, sources, targets), atol=2e-5, rtol=0)
+    },
+    "beams apart": {
+        2: torch.tensor([1, 1, 0, 4, 3, 5, 6, 8, 7]),
+        4: torch.tensor([2, 0, 5, 3, 8]),  # sentences keep different numbers of beams
+        5: torch.tensor([1, 0, 2, 2, 4]),
+        6: torch.tensor([0, 3, 4]),
+    },
+}
+
+
+@pytest.mark.parametrize("copies", [1, 3])
+@pytest.mark.parametrize("orders", ORDERS.values(), ids=ORDERS)
+@TABLE
+def test_incremental_equals_full_when_beams_are_reordered(options, orders, copies):
+    """Invariant 3: sentences drop out and beams are permuted and duplicated, known as copies of a sentence or not."""
+    model = build_sret(**options)
+    beam = 3
+    one_each = pad([source(7), source(11, seed=1), source(2, seed=2)], left=True)
+    targets = pad([target(8, seed=seed) for seed in range(3 * beam)])
+    sources = one_each if copies == beam else one_each.repeat_interleave(beam, dim=0)
+    stepwise, targets = decode_stepwise(model, sources, targets, orders.get, copies)
+    sentences = torch.arange(3).repeat_interleave(beam)
+    for order in orders.values():
+        sentences = sentences[order]
+    torch.testing.assert_close(stepwise, logits(model, one_each[sentences], targets), atol=2e-5, rtol=0)
+
+
+def test_beams_of_a_sentence_share_the_caches_of_the_encoder():
+    """The point of the table of ancestors: reordering within sentences moves no cache, dropping one shrinks all."""
+    model = build_sret(decoder_layers=1, decoder_recursions=1)
+    encoder_out = model.encoder(pad([source(5), source(4)]), None)
+    rows = torch.tensor([0, 0, 0, 1, 1, 1])
+    encoder_out = model.encoder.reorder_encoder_out(encoder_out, rows)
+    state = {}
+    model.decoder(torch.full((6, 1), 2), encoder_out=encoder_out, incremental_state=state)
+    caches = {name: entry["encoder_key"] for name, entry in state.items() if "encoder_key" in entry}
+    assert [keys.size(0) for keys in caches.values()] == [2]
+    order = torch.tensor([2, 1, 1, 3, 5, 4])
+    assert model.encoder.reorder_encoder_out(encoder_out, order) is encoder_out
+    model.decoder.reorder_incremental_state_scripting(state, order)
+    assert all(state[name]["encoder_key"] is keys for name, keys in caches.items())
+    model.decoder.reorder_incremental_state_scripting(state, torch.tensor([4, 3, 3]))
+    assert all(state[name]["encoder_key"].size(0) == 1 for name in caches)
+
+
+def test_a_prefix_must_be_decoded_token_by_token():
+    """A state that starts in the middle would lack the keys of the tokens before: an error, not another translation."""
+    model = build_sret()
+    encoder_out = model.encoder(source(5)[None], None)
+    with pytest.raises(AssertionError, match="token by token"):
+        model.decoder(target(3)[None], encoder_out=encoder_out, incremental_state={})
 
 
 @TABLE
@@ -122,10 +168,10 @@ def test_a_source_of_padding_alone_stays_finite():
 
 @pytest.mark.parametrize("passes", [1, 2, 3])
 def test_every_pass_has_its_own_self_attention_cache(passes):
-    """One self-attention cache a block and pass, one cross-attention cache a block."""
+    """One self-attention cache a block and pass, one cross-attention cache a block, and one table of beams."""
     model = build_sret(decoder_recursions=passes)
     state = {}
     encoder_out = model.encoder(source(5)[None], torch.tensor([5]))
     model.decoder(target(1)[None], encoder_out=encoder_out, incremental_state=state)
     blocks = helpers.SIZES["decoder_layers"]
-    assert len(state) == blocks * (passes + 1)
+    assert len(state) == blocks * (passes + 1) + 1

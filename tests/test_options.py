@@ -112,6 +112,13 @@ def test_every_option_reaches_the_model():
     assert {name: getattr(args, name) for name in expected} == expected
 
 
+@pytest.mark.parametrize("arch", ["sret_transformer", "sret_transformer_tiny", "transformer"])
+def test_bf16_asks_for_no_tpu(arch):
+    """fairseq's command line takes --bf16 for a TPU's; with the plugin it holds for the device that is there."""
+    args = train_parser_args("--arch", arch, "--bf16")
+    assert args.bf16 and not args.tpu
+
+
 def test_every_option_has_help():
     """No flag of this project goes without a word, and each is documented under its own name."""
     from sret_fairseq.options import add_args

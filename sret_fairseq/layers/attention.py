@@ -82,6 +82,27 @@ def stacked_projection(in_dim: int, out_dim: int, copies: int, gain: float) -> n
     return projection
 
 
+def append_in_place(buffer: Optional[Tensor], past: int, new: Tensor) -> Tensor:
+    """Write keys behind the earlier ones, into a larger buffer where there is no room.
+
+    Args:
+        buffer: (B, H, capacity, D) with ``past`` keys in it, or None before the first ones.
+        past: how many keys there are.
+        new: (B, H, n, D).
+
+    Returns:
+        the buffer with ``past + n`` keys.
+    """
+    wanted = past + new.size(2)
+    if buffer is None or buffer.size(2) < wanted:
+        larger = new.new_empty([new.size(0), new.size(1), max(2 * wanted, 16 * new.size(2)), new.size(3)])
+        if buffer is not None:
+            larger[:, :, :past] = buffer[:, :, :past]
+        buffer = larger
+    buffer[:, :, past:wanted] = new
+    return buffer
+
+
 @with_incremental_state
 class SelfAttention(Attention):
     """Multi-head self-attention with one fused projection of queries, keys and values.
@@ -92,12 +113,10 @@ class SelfAttention(Attention):
         embed_dim: C.
         heads: number of heads, a divisor of C.
         dropout: of the attention weights.
-        passes: how often the block that owns this module is applied.
     """
 
-    def __init__(self, embed_dim: int, heads: int, dropout: float, passes: int):
+    def __init__(self, embed_dim: int, heads: int, dropout: float):
         super().__init__(embed_dim, heads, dropout)
-        self.passes = passes
         self.qkv_proj = stacked_projection(embed_dim, embed_dim, copies=3, gain=1 / math.sqrt(2))
 
     def forward(
@@ -107,57 +126,47 @@ class SelfAttention(Attention):
         causal: bool = False,
         incremental_state: IncrementalState = None,
         pass_index: int = 0,
+        past: int = 0,
     ) -> Tensor:
         """Attend within x, and when decoding incrementally also to what this pass has seen before.
 
         Args:
-            x: (T, B, C), T = 1 in incremental decoding.
-            mask: boolean, True where attention may go, broadcastable to (B, H, T, S), S being T and the cached
-                tokens. No row may be all False.
+            x: (T, B, C), in incremental decoding the beams of each sentence: (K, B, C).
+            mask: boolean, True where attention may go, broadcastable to (B, H, T, S), S being the cached tokens and
+                T. No row may be all False.
             causal: without a mask: attend to earlier tokens only.
             incremental_state: fairseq's caches, or None.
             pass_index: which pass this is; picks the cache.
+            past: how many keys are cached.
 
         Returns:
-            (T, B, C).
+            as x.
         """
         query, key, value = self.qkv_proj(x).chunk(3, dim=-1)
         query, key, value = self.split_heads(query), self.split_heads(key), self.split_heads(value)
         if incremental_state is not None:
-            key, value = self.append_to_cache(incremental_state, key, value, pass_index)
+            key, value = self.with_cached(incremental_state, key, value, pass_index, past)
         out = F.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, dropout_p=self.weight_dropout(), is_causal=causal and mask is None
         )
         return self.out_proj(self.join_heads(out))
 
-    def append_to_cache(
-        self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]], key: Tensor, value: Tensor, pass_index: int
+    def with_cached(
+        self,
+        incremental_state: Dict[str, Dict[str, Optional[Tensor]]],
+        key: Tensor,
+        value: Tensor,
+        pass_index: int,
+        past: int,
     ) -> Tuple[Tensor, Tensor]:
-        """Put the step's key and value (B, H, 1, D) behind the cached ones: all keys, all values."""
-        name = self.cache_name(pass_index)
+        """Put the step's keys and values (B, H, K, D) behind the cached ones: all keys, all values."""
+        name = "pass{}".format(pass_index)
         cache = self.get_incremental_state(incremental_state, name)
-        if cache is not None:
-            old_key, old_value = cache["prev_key"], cache["prev_value"]
-            assert old_key is not None and old_value is not None
-            key = torch.cat([old_key, key], dim=2)
-            value = torch.cat([old_value, value], dim=2)
-        entry: Dict[str, Optional[Tensor]] = {"prev_key": key, "prev_value": value}
+        keys = append_in_place(None if cache is None else cache["past_key"], past, key)
+        values = append_in_place(None if cache is None else cache["past_value"], past, value)
+        entry: Dict[str, Optional[Tensor]] = {"past_key": keys, "past_value": values}
         self.set_incremental_state(incremental_state, name, entry)
-        return key, value
-
-    def cache_name(self, pass_index: int) -> str:
-        """The name of a pass's cache within this module's part of the incremental state."""
-        return "pass{}".format(pass_index)
-
-    @torch.jit.export
-    def reorder_incremental_state(self, incremental_state: IncrementalState, new_order: Tensor):
-        """Follow the beam: row i of every pass's cache becomes its row new_order[i]."""
-        for pass_index in range(self.passes):
-            name = self.cache_name(pass_index)
-            cache = self.get_incremental_state(incremental_state, name)
-            if cache is not None:
-                self.set_incremental_state(incremental_state, name, reorder_cache(cache, new_order))
-        return incremental_state
+        return keys[:, :, : past + key.size(2)], values[:, :, : past + key.size(2)]
 
 
 @with_incremental_state
@@ -212,28 +221,13 @@ class CrossAttention(Attention):
         """The encoder's keys and values, (B, H, S, D) each, from the cache if they are there."""
         cache = self.get_incremental_state(incremental_state, "encoder")
         if cache is not None:
-            old_key, old_value = cache["prev_key"], cache["prev_value"]
-            assert old_key is not None and old_value is not None
-            return old_key, old_value
+            cached_key, cached_value = cache["encoder_key"], cache["encoder_value"]
+            assert cached_key is not None and cached_value is not None
+            return cached_key, cached_value
         key, value = self.kv_proj(encoder_out).chunk(2, dim=-1)
         key, value = self.split_heads(key), self.split_heads(value)
         if incremental_state is not None:
-            entry: Dict[str, Optional[Tensor]] = {"prev_key": key, "prev_value": value}
+            key, value = key.contiguous(), value.contiguous()  # read at every step
+            entry: Dict[str, Optional[Tensor]] = {"encoder_key": key, "encoder_value": value}
             self.set_incremental_state(incremental_state, "encoder", entry)
         return key, value
-
-    @torch.jit.export
-    def reorder_incremental_state(self, incremental_state: IncrementalState, new_order: Tensor):
-        """Follow the beam: row i of the cache becomes its row new_order[i]."""
-        cache = self.get_incremental_state(incremental_state, "encoder")
-        if cache is not None:
-            self.set_incremental_state(incremental_state, "encoder", reorder_cache(cache, new_order))
-        return incremental_state
-
-
-def reorder_cache(cache: Dict[str, Optional[Tensor]], new_order: Tensor) -> Dict[str, Optional[Tensor]]:
-    """A cache whose row i is row new_order[i] of the given one."""
-    reordered: Dict[str, Optional[Tensor]] = {}
-    for name, rows in cache.items():
-        reordered[name] = None if rows is None else rows.index_select(0, new_order)
-    return reordered

@@ -21,7 +21,7 @@ class EncoderBlock(nn.Module):
         super().__init__()
         side, passes = cfg.encoder, cfg.encoder_trained_recursions
         embed_dim, pre_norm = side.embed_dim, side.normalize_before
-        self.self_attn = SelfAttention(embed_dim, side.attention_heads, cfg.attention_dropout, cfg.encoder_recursions)
+        self.self_attn = SelfAttention(embed_dim, side.attention_heads, cfg.attention_dropout)
         self.self_attn_residual = ResidualConnection(cfg, embed_dim, pre_norm, passes)
         self.ffn = FeedForward(cfg, embed_dim, side.ffn_embed_dim, cfg.activation_fn)
         self.ffn_residual = ResidualConnection(cfg, embed_dim, pre_norm, passes)
@@ -56,7 +56,7 @@ class DecoderBlock(nn.Module):
         side, passes = cfg.decoder, cfg.decoder_trained_recursions
         embed_dim, pre_norm = side.embed_dim, side.normalize_before
         heads, dropout = side.attention_heads, cfg.attention_dropout
-        self.self_attn = SelfAttention(embed_dim, heads, dropout, cfg.decoder_recursions)
+        self.self_attn = SelfAttention(embed_dim, heads, dropout)
         self.self_attn_residual = ResidualConnection(cfg, embed_dim, pre_norm, passes)
         self.cross_attn: Optional[CrossAttention] = None
         self.cross_attn_residual: Optional[ResidualConnection] = None
@@ -79,7 +79,7 @@ class DecoderBlock(nn.Module):
         """One pass.
 
         Args:
-            x: (T, B, C), T = 1 in incremental decoding.
+            x: (T, B, C), in incremental decoding the beams of each sentence: (K, B, C).
             encoder_out: (S, B, encoder's C), or None.
             encoder_mask: boolean (B, 1, 1, S), True where cross-attention may go, or None.
             layout: what self-attention sees in this pass.
@@ -91,7 +91,7 @@ class DecoderBlock(nn.Module):
             (T, B, C), and the weights (B, H, T, S) or None.
         """
         branch = split_into_slices(self.self_attn_residual.enter(x), layout)
-        branch = self.self_attn(branch, layout.mask, layout.causal, incremental_state, pass_index)
+        branch = self.self_attn(branch, layout.mask, layout.causal, incremental_state, pass_index, layout.past)
         branch = merge_slices(branch, layout, x.size(1))
         x = self.self_attn_residual.leave(x, branch, pass_index)
         weights: Optional[Tensor] = None

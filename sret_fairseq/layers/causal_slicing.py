@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sret_fairseq.layers.attention import allowed_keys
+from sret_fairseq.layers.beams import mask_of_own_past
 from sret_fairseq.layers.slicing import Layout, ranks_of, sliced_sentences, whole_sentences
 
 
@@ -51,11 +52,12 @@ def sliced_layout(padding_mask: Tensor, slices: int, chunk_size: int, strided: b
     return sliced_sentences(padding_mask, slice_of, place, slices, size, may_be_unused, causal)
 
 
-def step_layout(padding_mask: Tensor, slices: int, chunk_size: int, strided: bool) -> Layout:
+def step_layout(padding_mask: Tensor, ancestors: Tensor, slices: int, chunk_size: int, strided: bool) -> Layout:
     """The layout of a pass in incremental decoding: the keys that the last token may see.
 
     Args:
-        padding_mask: (B, T) of all tokens so far, True at padding.
+        padding_mask: (N, T) of all tokens so far, True at padding.
+        ancestors: (B, K, T), see beams.py.
         slices, chunk_size, strided: as for ``sliced_layout``; ``slices`` 1 is a pass that is not sliced.
     """
     hidden = padding_mask
@@ -63,20 +65,22 @@ def step_layout(padding_mask: Tensor, slices: int, chunk_size: int, strided: boo
         ranks = ranks_of(~padding_mask)
         slice_of = ranks % slices if strided else ranks // chunk_size
         hidden = hidden | (slice_of != slice_of[:, -1:])
-    return whole_sentences(allowed_keys(hidden) if bool(hidden.any()) else None, causal=False)
+    visible = allowed_keys(hidden) if bool(hidden.any()) else None
+    past = ancestors.size(1) * (ancestors.size(2) - 1)
+    return whole_sentences(mask_of_own_past(ancestors, visible), causal=False, past=past)
 
 
 def decoder_layouts(
-    padding_mask: Tensor, slices: List[int], chunk_size: int, causal: bool, incremental: bool
+    padding_mask: Tensor, slices: List[int], chunk_size: int, causal: bool, ancestors: Optional[Tensor]
 ) -> List[Layout]:
     """One layout per pass of the decoder; equal passes share one.
 
     Args:
-        padding_mask: (B, T), True at padding; in incremental decoding of all tokens so far.
+        padding_mask: (B, T), True at padding; in incremental decoding (N, T) of all tokens so far.
         slices: G of each pass.
         chunk_size: S.
         causal: attend to earlier tokens only.
-        incremental: for incremental decoding, in which the last token alone is computed.
+        ancestors: (B, K, T) in incremental decoding, in which the last token alone is computed, or None.
     """
     layouts: List[Layout] = []
     for pass_index, count in enumerate(slices):
@@ -86,8 +90,8 @@ def decoder_layouts(
                 layout = layouts[earlier]
         if layout is None:
             strided = pass_index % 2 == 1
-            if incremental:
-                layout = step_layout(padding_mask, count, chunk_size, strided)
+            if ancestors is not None:
+                layout = step_layout(padding_mask, ancestors, count, chunk_size, strided)
             elif count == 1:
                 layout = causal_layout(padding_mask, causal)
             else:

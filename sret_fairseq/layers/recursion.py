@@ -102,7 +102,7 @@ class RecursiveDecoderLayer(nn.Module):
         """All passes.
 
         Args:
-            x: (T, B, C), T = 1 in incremental decoding.
+            x: (T, B, C), in incremental decoding the beams of each sentence: (K, B, C).
             encoder_out: (S, B, encoder's C), or None.
             encoder_mask: boolean (B, 1, 1, S), True where cross-attention may go, or None.
             layouts: what self-attention sees in each pass.

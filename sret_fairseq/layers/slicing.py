@@ -30,6 +30,7 @@ class Layout(NamedTuple):
             or None. No row is all False.
         causal: without a mask: attention goes to earlier tokens only.
         rows: B * G, or 0 when the sentences stay whole.
+        past: keys that are cached, in incremental decoding.
     """
 
     tokens: Optional[Tensor]
@@ -37,13 +38,14 @@ class Layout(NamedTuple):
     mask: Optional[Tensor]
     causal: bool
     rows: int
+    past: int
 
     # Free functions below do the work: TorchScript knows no methods on a NamedTuple.
 
 
-def whole_sentences(mask: Optional[Tensor], causal: bool) -> Layout:
+def whole_sentences(mask: Optional[Tensor], causal: bool, past: int = 0) -> Layout:
     """The layout of a pass that is not sliced."""
-    return Layout(None, None, mask, causal, 0)
+    return Layout(None, None, mask, causal, 0, past)
 
 
 def split_into_slices(x: Tensor, layout: Layout) -> Tensor:
@@ -106,7 +108,7 @@ def sliced_sentences(
         if causal:
             # Slots fill up from the first one, so that this leaves no row without a key.
             mask = mask & torch.ones(size, size, dtype=torch.bool, device=device).tril()
-    return Layout(tokens, slots.t().flatten(), mask, causal, rows)
+    return Layout(tokens, slots.t().flatten(), mask, causal, rows, 0)
 
 
 def encoder_layout(padding_mask: Tensor, has_padding: bool, slices: int, permutation: str) -> Layout:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from helpers import build_sret
 
-from sret_fairseq.layers.residual import ResidualCoefficients
+from sret_fairseq.layers.residual import ResidualCoefficients, ScaledSum
 
 
 @pytest.mark.parametrize("channels", [1, 6])
@@ -25,6 +25,37 @@ def test_coefficients(design, passes, channels):
         c1 = 1 + module.identity[row] if design in ("both", "identity") else 1
         c2 = 1 + module.residual[row] if design in ("both", "residual") else 1
         torch.testing.assert_close(module(x, branch, pass_index), c1 * x + c2 * branch)
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+@pytest.mark.parametrize("design", ["both", "residual", "identity"])
+def test_gradients(design, channels):
+    """The gradient that is written out equals the numerical one."""
+    torch.manual_seed(0)
+    inputs = [torch.randn(3, 2, 6, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    offsets = [torch.randn(channels, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    identity = offsets[0] if design != "residual" else None
+    residual = offsets[1] if design != "identity" else None
+    assert torch.autograd.gradcheck(ScaledSum.apply, (*inputs, identity, residual))
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+@pytest.mark.parametrize("dtypes", [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32)])
+def test_gradients_of_mixed_precision(dtypes, channels):
+    """Under autocast the stream and the branch differ in type: each gets a gradient of its own type."""
+    torch.manual_seed(0)
+    x, branch = (torch.randn(5, 2, 6, dtype=dtype, requires_grad=True) for dtype in dtypes)
+    module = ResidualCoefficients("both", channels, 1)
+    module(x, branch, 0).square().sum().backward()
+    for tensor, dtype in ((x, dtypes[0]), (branch, dtypes[1])):
+        assert tensor.grad.dtype == dtype
+    wide = [tensor.detach().float().requires_grad_() for tensor in (x, branch)]
+    other = ResidualCoefficients("both", channels, 1)
+    other(*wide, 0).square().sum().backward()
+    for one, expected in ((x, wide[0]), (branch, wide[1])):
+        torch.testing.assert_close(one.grad.float(), expected.grad, atol=0.03, rtol=0.02)
+    for one, expected in zip(module.parameters(), other.parameters()):
+        torch.testing.assert_close(one.grad, expected.grad, atol=0.03, rtol=0.02)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

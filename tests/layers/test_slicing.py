@@ -40,7 +40,7 @@ def sliced(attention, x, padding_mask, slices: int, interleaved: bool):
 
 def attention_module(seed: int = 0) -> SelfAttention:
     torch.manual_seed(seed)
-    return SelfAttention(C, HEADS, dropout=0.0, passes=1).eval()
+    return SelfAttention(C, HEADS, dropout=0.0).eval()
 
 
 @pytest.mark.parametrize("interleaved", [False, True])
