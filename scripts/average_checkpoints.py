@@ -143,7 +143,7 @@ def average(paths):
         for name, total in sums.items():
             total += model[name]
     means = {name: (total / len(paths)).to(model[name].dtype) for name, total in sums.items()}
-    checkpoint["model"] = {**model, **means}
+    model.update(means)  # in place: a state dict carries metadata, such as the digests of the dictionaries
     # The optimizer, the meters and the moving average (EMA) belong to one checkpoint's own parameters.
     checkpoint.pop("last_optimizer_state", None)
     extra_state = checkpoint.get("extra_state", {})

@@ -109,7 +109,12 @@ class SretDecoder(TransformerDecoderBase):
         elif encoder_padding_mask is not None and bool(encoder_padding_mask.any()):
             encoder_mask = allowed_keys(encoder_padding_mask)
         layouts = decoder_layouts(
-            prev_output_tokens.eq(self.padding_idx), self.slices, self.chunk_size, not full_context_alignment, ancestors
+            prev_output_tokens.eq(self.padding_idx),
+            self.slices,
+            self.chunk_size,
+            not full_context_alignment,
+            ancestors,
+            like=x,
         )
 
         attention: Optional[Tensor] = None
@@ -135,6 +140,12 @@ class SretDecoder(TransformerDecoderBase):
         self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]], new_order: Tensor
     ) -> None:
         """Follow the beam: row i of the search becomes its row new_order[i]. The layers' caches are moved here too."""
+        self.reorder_incremental_state_scripting(incremental_state, new_order)
+
+    def reorder_incremental_state_scripting(
+        self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]], new_order: Tensor
+    ) -> None:
+        """The name under which fairseq's search calls it; fairseq's own walks through all modules at every step."""
         if "beams" in incremental_state:
             beams.reorder(incremental_state, new_order)
 

@@ -151,6 +151,10 @@ def refuse_unsupported(args) -> None:
         not safe_getattr(args, "base_layers", 0),
         "--base-layers are not implemented between recursion groups; leave them out.",
     )
+    require(
+        not (safe_getattr(args, "adaptive_softmax_cutoff", None) and safe_getattr(args, "tie_adaptive_weights", False)),
+        "--tie-adaptive-weights needs an adaptive input, which translation models have not; leave it out.",
+    )
     for side in SIDES:
         require(
             not safe_getattr(args, f"{side}_xformers_att_config", None),

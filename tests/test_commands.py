@@ -110,7 +110,5 @@ def test_from_another_folder(trained, tmp_path):
     """An absolute --user-dir works from anywhere."""
     folder, _ = trained
     plugin = str(REPOSITORY / "sret_fairseq")
-    said = fairseq(
-        "generate", folder / "data-bin", "--path", checkpoint(folder), folder=tmp_path, user_dir=plugin
-    )
+    said = fairseq("generate", folder / "data-bin", "--path", checkpoint(folder), folder=tmp_path, user_dir=plugin)
     assert "Generate test with beam=5" in said

@@ -80,14 +80,14 @@ def test_beams_of_a_sentence_share_the_caches_of_the_encoder():
     encoder_out = model.encoder.reorder_encoder_out(encoder_out, rows)
     state = {}
     model.decoder(torch.full((6, 1), 2), encoder_out=encoder_out, incremental_state=state)
-    caches = {name: entry["encoder_key"] for name, entry in state.items() if "encoder_key" in entry}
+    caches = {name: entry["encoder"] for name, entry in state.items() if "encoder" in entry}
     assert [keys.size(0) for keys in caches.values()] == [2]
     order = torch.tensor([2, 1, 1, 3, 5, 4])
     assert model.encoder.reorder_encoder_out(encoder_out, order) is encoder_out
     model.decoder.reorder_incremental_state_scripting(state, order)
-    assert all(state[name]["encoder_key"] is keys for name, keys in caches.items())
+    assert all(state[name]["encoder"] is keys for name, keys in caches.items())
     model.decoder.reorder_incremental_state_scripting(state, torch.tensor([4, 3, 3]))
-    assert all(state[name]["encoder_key"].size(0) == 1 for name in caches)
+    assert all(state[name]["encoder"].size(0) == 1 for name in caches)
 
 
 def test_a_prefix_must_be_decoded_token_by_token():

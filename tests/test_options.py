@@ -39,6 +39,7 @@ REFUSED = [
     ({"quant_noise_pq": 0.1}, "--quant-noise-pq", "--quant-noise-scalar"),
     ({"cross_self_attention": True}, "--cross-self-attention"),
     ({"base_layers": 1}, "--base-layers"),
+    ({"adaptive_softmax_cutoff": "8,20", "tie_adaptive_weights": True}, "--tie-adaptive-weights"),
     ({"encoder_xformers_att_config": "{'name': 'linformer'}"}, "--encoder-xformers-att-config"),
 ]
 

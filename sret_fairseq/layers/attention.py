@@ -35,7 +35,7 @@ def attend_with_weights(
 
     Args:
         query: (B, H, T, D).  key, value: (B, H, S, D).
-        mask: boolean, True where attention may go, broadcastable to (B, H, T, S). No row may be all False.
+        mask: True where attention may go, or additive, broadcastable to (B, H, T, S). No row may be empty.
         dropout: probability with which a weight is dropped.
 
     Returns:
@@ -43,7 +43,7 @@ def attend_with_weights(
     """
     scores = torch.matmul(query / math.sqrt(query.size(-1)), key.transpose(-2, -1))
     if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
+        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32)
     out = torch.matmul(F.dropout(weights, dropout).to(value.dtype), value)
     return out, weights
@@ -60,9 +60,9 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.out_proj.weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def split_heads(self, x: Tensor) -> Tensor:
-        """(T, B, C) -> (B, H, T, C/H)."""
-        return x.unflatten(-1, [self.heads, x.size(-1) // self.heads]).permute(1, 2, 0, 3)
+    def split_heads(self, x: Tensor, parts: int) -> Tensor:
+        """The heads of ``parts`` stacked projections, D = C/H wide each: (T, B, parts * C) -> (B, parts, H, T, D)."""
+        return x.view(x.size(0), x.size(1), parts, self.heads, -1).permute(1, 2, 3, 0, 4)
 
     def join_heads(self, x: Tensor) -> Tensor:
         """(B, H, T, D) -> (T, B, H*D)."""
@@ -82,24 +82,34 @@ def stacked_projection(in_dim: int, out_dim: int, copies: int, gain: float) -> n
     return projection
 
 
+def additive(mask: Optional[Tensor], like: Tensor) -> Optional[Tensor]:
+    """A boolean mask in the form that attention adds to its scores: 0 where attention may go, else -inf.
+
+    torch makes it anew from a boolean one at every call; here it serves all passes.
+    """
+    if mask is None:
+        return None
+    return torch.zeros_like(mask, dtype=like.dtype).masked_fill(~mask, float("-inf"))
+
+
 def append_in_place(buffer: Optional[Tensor], past: int, new: Tensor) -> Tensor:
-    """Write keys behind the earlier ones, into a larger buffer where there is no room.
+    """Write keys and values behind the earlier ones, into a larger buffer where there is no room.
 
     Args:
-        buffer: (B, H, capacity, D) with ``past`` keys in it, or None before the first ones.
-        past: how many keys there are.
-        new: (B, H, n, D).
+        buffer: (B, 2, H, capacity, D) with ``past`` keys and values in it, or None before the first ones.
+        past: how many there are.
+        new: (B, 2, H, n, D).
 
     Returns:
-        the buffer with ``past + n`` keys.
+        the buffer with ``past + n`` of them.
     """
-    wanted = past + new.size(2)
-    if buffer is None or buffer.size(2) < wanted:
-        larger = new.new_empty([new.size(0), new.size(1), max(2 * wanted, 16 * new.size(2)), new.size(3)])
+    batch, _, heads, size, width = new.shape
+    if buffer is None or buffer.size(3) < past + size:
+        larger = new.new_empty([batch, 2, heads, max(2 * (past + size), 16 * size), width])
         if buffer is not None:
-            larger[:, :, :past] = buffer[:, :, :past]
+            larger.narrow(3, 0, past).copy_(buffer.narrow(3, 0, past))
         buffer = larger
-    buffer[:, :, past:wanted] = new
+    buffer.narrow(3, past, size).copy_(new)
     return buffer
 
 
@@ -132,8 +142,8 @@ class SelfAttention(Attention):
 
         Args:
             x: (T, B, C), in incremental decoding the beams of each sentence: (K, B, C).
-            mask: boolean, True where attention may go, broadcastable to (B, H, T, S), S being the cached tokens and
-                T. No row may be all False.
+            mask: True where attention may go, or additive, broadcastable to (B, H, T, S), S being the cached tokens
+                and T. No row may be empty.
             causal: without a mask: attend to earlier tokens only.
             incremental_state: fairseq's caches, or None.
             pass_index: which pass this is; picks the cache.
@@ -142,31 +152,29 @@ class SelfAttention(Attention):
         Returns:
             as x.
         """
-        query, key, value = self.qkv_proj(x).chunk(3, dim=-1)
-        query, key, value = self.split_heads(query), self.split_heads(key), self.split_heads(value)
+        heads = self.split_heads(self.qkv_proj(x), 3)
+        query, keys = heads[:, 0], heads[:, 1:]
         if incremental_state is not None:
-            key, value = self.with_cached(incremental_state, key, value, pass_index, past)
+            keys = self.with_cached(incremental_state, keys, pass_index, past)
+        causal = causal and mask is None
         out = F.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, dropout_p=self.weight_dropout(), is_causal=causal and mask is None
+            query, keys[:, 0], keys[:, 1], attn_mask=mask, dropout_p=self.weight_dropout(), is_causal=causal
         )
         return self.out_proj(self.join_heads(out))
 
     def with_cached(
-        self,
-        incremental_state: Dict[str, Dict[str, Optional[Tensor]]],
-        key: Tensor,
-        value: Tensor,
-        pass_index: int,
-        past: int,
-    ) -> Tuple[Tensor, Tensor]:
-        """Put the step's keys and values (B, H, K, D) behind the cached ones: all keys, all values."""
+        self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]], keys: Tensor, pass_index: int, past: int
+    ) -> Tensor:
+        """Put the step's keys and values (B, 2, H, K, D) behind the cached ones: (B, 2, H, past + K, D)."""
         name = "pass{}".format(pass_index)
         cache = self.get_incremental_state(incremental_state, name)
-        keys = append_in_place(None if cache is None else cache["past_key"], past, key)
-        values = append_in_place(None if cache is None else cache["past_value"], past, value)
-        entry: Dict[str, Optional[Tensor]] = {"past_key": keys, "past_value": values}
-        self.set_incremental_state(incremental_state, name, entry)
-        return keys[:, :, : past + key.size(2)], values[:, :, : past + key.size(2)]
+        buffer = append_in_place(None if cache is None else cache["past"], past, keys)
+        if cache is None:
+            entry: Dict[str, Optional[Tensor]] = {"past": buffer}
+            self.set_incremental_state(incremental_state, name, entry)
+        else:
+            cache["past"] = buffer
+        return buffer.narrow(3, 0, past + keys.size(3))
 
 
 @with_incremental_state
@@ -201,15 +209,16 @@ class CrossAttention(Attention):
         Args:
             x: (T, B, C).
             encoder_out: (S, B, encoder's C).
-            mask: boolean, True where attention may go, broadcastable to (B, H, T, S).
+            mask: True where attention may go, or additive, broadcastable to (B, H, T, S). No row may be empty.
             incremental_state: fairseq's caches, or None.
             need_weights: also return the weights.
 
         Returns:
             (T, B, C), and the weights (B, H, T, S) or None.
         """
-        query = self.split_heads(self.q_proj(x))
-        key, value = self.keys_and_values(encoder_out, incremental_state)
+        query = self.split_heads(self.q_proj(x), 1)[:, 0]
+        keys = self.keys_and_values(encoder_out, incremental_state)
+        key, value = keys[:, 0], keys[:, 1]
         weights: Optional[Tensor] = None
         if need_weights:
             out, weights = attend_with_weights(query, key, value, mask, self.weight_dropout())
@@ -217,17 +226,16 @@ class CrossAttention(Attention):
             out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=self.weight_dropout())
         return self.out_proj(self.join_heads(out)), weights
 
-    def keys_and_values(self, encoder_out: Tensor, incremental_state: IncrementalState) -> Tuple[Tensor, Tensor]:
-        """The encoder's keys and values, (B, H, S, D) each, from the cache if they are there."""
+    def keys_and_values(self, encoder_out: Tensor, incremental_state: IncrementalState) -> Tensor:
+        """The encoder's keys and values, (B, 2, H, S, D), from the cache if they are there."""
         cache = self.get_incremental_state(incremental_state, "encoder")
         if cache is not None:
-            cached_key, cached_value = cache["encoder_key"], cache["encoder_value"]
-            assert cached_key is not None and cached_value is not None
-            return cached_key, cached_value
-        key, value = self.kv_proj(encoder_out).chunk(2, dim=-1)
-        key, value = self.split_heads(key), self.split_heads(value)
+            cached = cache["encoder"]
+            assert cached is not None
+            return cached
+        keys = self.split_heads(self.kv_proj(encoder_out), 2)
         if incremental_state is not None:
-            key, value = key.contiguous(), value.contiguous()  # read at every step
-            entry: Dict[str, Optional[Tensor]] = {"encoder_key": key, "encoder_value": value}
+            keys = keys.contiguous()  # read at every step
+            entry: Dict[str, Optional[Tensor]] = {"encoder": keys}
             self.set_incremental_state(incremental_state, "encoder", entry)
-        return key, value
+        return keys

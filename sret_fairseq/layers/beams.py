@@ -15,7 +15,7 @@ from typing import Dict, List, Optional
 import torch
 from torch import Tensor
 
-from sret_fairseq.layers.attention import allowed_keys
+from sret_fairseq.layers.attention import additive, allowed_keys
 
 
 def beam_size(encoder_out: Optional[Dict[str, List[Tensor]]], rows: int) -> int:
@@ -40,11 +40,11 @@ def start(rows: int, beam: int, encoder_padding_mask: Optional[Tensor], like: Te
         rows: N.
         beam: K.
         encoder_padding_mask: (N, S), True at padding, or None.
-        like: a tensor on the device of the search.
+        like: a tensor of the type and on the device of the search.
     """
     encoder_mask: Optional[Tensor] = None
     if encoder_padding_mask is not None and bool(encoder_padding_mask.any()):
-        encoder_mask = allowed_keys(encoder_padding_mask[::beam])
+        encoder_mask = additive(allowed_keys(encoder_padding_mask[::beam]), like)
     ancestors = torch.zeros([rows // beam, beam, 0], dtype=torch.long, device=like.device)
     return {"ancestors": ancestors, "encoder_mask": encoder_mask}
 
@@ -123,11 +123,10 @@ def separate(state: Dict[str, Dict[str, Optional[Tensor]]], sentences: Tensor, a
     beam, length = before.size(1), before.size(2)
     select_sentences(state, sentences)
     for name in list(state.keys()):
-        for part in ("past_key", "past_value"):
-            if part in state[name]:
-                keys = state[name][part]
-                assert keys is not None
-                by_beam = keys[:, :, : length * beam].unflatten(2, [length, beam])
-                index = ancestors[:, None, :, None, None].expand(-1, keys.size(1), -1, 1, keys.size(3))
-                state[name][part] = by_beam.gather(3, index).squeeze(3)
+        if "past" in state[name]:
+            keys = state[name]["past"]
+            assert keys is not None
+            by_beam = keys[:, :, :, : length * beam].unflatten(3, [length, beam])
+            index = ancestors[:, None, None, :, None, None].expand(-1, 2, keys.size(2), -1, 1, keys.size(4))
+            state[name]["past"] = by_beam.gather(4, index).squeeze(4)
     state["beams"]["ancestors"] = torch.zeros_like(ancestors)[:, None]

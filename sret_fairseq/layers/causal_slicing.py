@@ -14,7 +14,7 @@ from typing import List, Optional
 import torch
 from torch import Tensor
 
-from sret_fairseq.layers.attention import allowed_keys
+from sret_fairseq.layers.attention import additive, allowed_keys
 from sret_fairseq.layers.beams import mask_of_own_past
 from sret_fairseq.layers.slicing import Layout, ranks_of, sliced_sentences, whole_sentences
 
@@ -52,13 +52,16 @@ def sliced_layout(padding_mask: Tensor, slices: int, chunk_size: int, strided: b
     return sliced_sentences(padding_mask, slice_of, place, slices, size, may_be_unused, causal)
 
 
-def step_layout(padding_mask: Tensor, ancestors: Tensor, slices: int, chunk_size: int, strided: bool) -> Layout:
+def step_layout(
+    padding_mask: Tensor, ancestors: Tensor, slices: int, chunk_size: int, strided: bool, like: Tensor
+) -> Layout:
     """The layout of a pass in incremental decoding: the keys that the last token may see.
 
     Args:
         padding_mask: (N, T) of all tokens so far, True at padding.
         ancestors: (B, K, T), see beams.py.
         slices, chunk_size, strided: as for ``sliced_layout``; ``slices`` 1 is a pass that is not sliced.
+        like: a tensor of the type that attention is computed in.
     """
     hidden = padding_mask
     if slices > 1:
@@ -67,11 +70,12 @@ def step_layout(padding_mask: Tensor, ancestors: Tensor, slices: int, chunk_size
         hidden = hidden | (slice_of != slice_of[:, -1:])
     visible = allowed_keys(hidden) if bool(hidden.any()) else None
     past = ancestors.size(1) * (ancestors.size(2) - 1)
-    return whole_sentences(mask_of_own_past(ancestors, visible), causal=False, past=past)
+    mask = additive(mask_of_own_past(ancestors, visible), like)
+    return whole_sentences(mask, causal=False, past=past)
 
 
 def decoder_layouts(
-    padding_mask: Tensor, slices: List[int], chunk_size: int, causal: bool, ancestors: Optional[Tensor]
+    padding_mask: Tensor, slices: List[int], chunk_size: int, causal: bool, ancestors: Optional[Tensor], like: Tensor
 ) -> List[Layout]:
     """One layout per pass of the decoder; equal passes share one.
 
@@ -81,6 +85,7 @@ def decoder_layouts(
         chunk_size: S.
         causal: attend to earlier tokens only.
         ancestors: (B, K, T) in incremental decoding, in which the last token alone is computed, or None.
+        like: a tensor of the type that attention is computed in.
     """
     layouts: List[Layout] = []
     for pass_index, count in enumerate(slices):
@@ -91,7 +96,7 @@ def decoder_layouts(
         if layout is None:
             strided = pass_index % 2 == 1
             if ancestors is not None:
-                layout = step_layout(padding_mask, ancestors, count, chunk_size, strided)
+                layout = step_layout(padding_mask, ancestors, count, chunk_size, strided, like)
             elif count == 1:
                 layout = causal_layout(padding_mask, causal)
             else:

@@ -1,6 +1,6 @@
 """Residual connections with learnable coefficients (LRC)."""
 
-from typing import Optional
+from typing import List, Optional, Tuple
 
 import torch
 from fairseq.modules import LayerNorm
@@ -46,12 +46,6 @@ class ScaledSum(torch.autograd.Function):
         return x_gradient.to(x_dtype), branch_gradient.to(branch_dtype), identity_gradient, residual_gradient
 
 
-@torch.jit.unused
-def trained_scaled_sum(x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor]) -> Tensor:
-    """``scaled_sum`` with its own gradient, which TorchScript cannot compile and never needs."""
-    return ScaledSum.apply(x, branch, identity, residual)
-
-
 def scaled_sum(x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor]) -> Tensor:
     """``(1 + d1) * x + (1 + d2) * f``, all (T, B, C); see ScaledSum."""
     if identity is not None:
@@ -72,23 +66,43 @@ class ResidualCoefficients(nn.Module):
             last one's.
     """
 
+    fixed: List[Tuple[float, float]]  # c1 and c2 of each pass, once they learn no more
+
     def __init__(self, design: str, channels: int, passes: int):
         super().__init__()
-        self.passes = passes
+        self.channels, self.passes = channels, passes
+        self.fixed = []
         learns_identity = design in ("both", "identity")
         learns_residual = design in ("both", "residual")
         self.identity = nn.Parameter(torch.zeros(passes, channels)) if learns_identity else None
         self.residual = nn.Parameter(torch.zeros(passes, channels)) if learns_residual else None
 
+    def make_generation_fast_(self, **_) -> None:
+        """Turn scalars into plain numbers, which cost less at every step; fairseq calls this before it translates."""
+        if self.channels == 1:
+            rows = [
+                [1.0] * self.passes if offsets is None else (1 + offsets.detach().double()).flatten().tolist()
+                for offsets in (self.identity, self.residual)
+            ]
+            self.fixed = list(zip(*rows))
+
     def forward(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
         """Both inputs and the result: (T, B, C)."""
         row = min(pass_index, self.passes - 1)
+        if len(self.fixed) > 0:
+            identity_factor, residual_factor = self.fixed[row]
+            return torch.add(x if identity_factor == 1.0 else x * identity_factor, branch, alpha=residual_factor)
         identity = None if self.identity is None else self.identity[row]
         residual = None if self.residual is None else self.residual[row]
         learns = identity is not None or residual is not None
         if learns and self.training and not torch.jit.is_scripting():
-            return trained_scaled_sum(x, branch, identity, residual)
+            return self.trained_sum(x, branch, identity, residual)
         return scaled_sum(x, branch, identity, residual)
+
+    @torch.jit.unused
+    def trained_sum(self, x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor]) -> Tensor:
+        """``scaled_sum`` with a gradient of its own, which TorchScript cannot compile."""
+        return ScaledSum.apply(x, branch, identity, residual)
 
 
 class ResidualConnection(nn.Module):

@@ -26,8 +26,8 @@ class Layout(NamedTuple):
             same sentence. None when the sentences stay whole.
         slots: (T * B), for every token its row among the n * B * G slots. Padding names a slot of the same sentence.
             None when the sentences stay whole.
-        mask: boolean, True where attention may go, broadcastable to (B, H, T, T), with slices to (B * G, H, n, n),
-            or None. No row is all False.
+        mask: True where attention may go, broadcastable to (B, H, T, T), with slices to (B * G, H, n, n), or None. No
+            row is all False. In incremental decoding additive, see attention.py.
         causal: without a mask: attention goes to earlier tokens only.
         rows: B * G, or 0 when the sentences stay whole.
         past: keys that are cached, in incremental decoding.

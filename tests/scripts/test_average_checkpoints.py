@@ -210,3 +210,13 @@ def test_as_a_command(folder, tmp_path):
     assert "[2/2] checkpoints/checkpoint11.pt" in run.stdout
     run = subprocess.run([*command, "--num-epoch-checkpoints", "9"], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 1 and len(run.stderr.splitlines()) == 1
+
+
+def test_metadata_of_the_weights_are_kept(average, tmp_path):
+    """A state dict carries metadata, such as the digests of its dictionaries; so does the average."""
+    for number in (1, 2):
+        weights = torch.nn.Linear(2, 3).state_dict()
+        weights._metadata["dictionaries"] = {"source": "digest"}
+        write_checkpoint(tmp_path / f"checkpoint{number}.pt", weights)
+    checkpoint = average("--inputs", tmp_path, "--num-epoch-checkpoints", 2)
+    assert checkpoint["model"]._metadata["dictionaries"] == {"source": "digest"}

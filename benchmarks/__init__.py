@@ -1,0 +1,1 @@
+"""Benchmarks of sret_transformer against fairseq's transformer: ``bash benchmarks/run.sh --help``."""

@@ -1,0 +1,74 @@
+"""The options of all benchmarks. Imports no torch: --help needs none, and the number of threads can still be set."""
+
+import argparse
+import os
+from pathlib import Path
+
+BENCHMARKS = {
+    "train": "training tokens/s",
+    "memory": "peak memory of a training step",
+    "decode": "sentences/s of beam search",
+    "length": "the encoder, sliced and unsliced, by source length",
+    "depth": "cost by the number of passes",
+    "startup": "seconds from the start of fairseq-interactive to its first translation",
+}
+SIZES = ("tiny", "base", "big")
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def parse(words):
+    """Read the command line; the defaults depend on the device and on --quick."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks/run.sh",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Measures sret_transformer (B) against fairseq's transformer (A), both of virtual depth 6+6 and of "
+        "the\nsame width. Prints a table; writes all samples as JSON, and a picture.\n\n"
+        + "\n".join(f"  {name:8} {text}" for name, text in BENCHMARKS.items()),
+        epilog="Environment variable: VENV, the folder of the virtual environment (default: .venv).",
+    )
+    parser.add_argument("benchmark", choices=BENCHMARKS, metavar="|".join(BENCHMARKS))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu; cuda computes in bf16")
+    parser.add_argument("--quick", action="store_true", help="a run of less than a minute: that it works, not how fast")
+    parser.add_argument("--pairs", type=count, help="measured pairs A B (default: 7, with --quick 1)")
+    parser.add_argument(
+        "--sizes",
+        type=sizes,
+        help=f"of {','.join(SIZES)}, widths 128/256, 512/2048 and 1024/4096 "
+        "(default: tiny,base; on cuda base,big; with --quick tiny)",
+    )
+    parser.add_argument(
+        "--threads", type=count, help="threads of torch (default: OMP_NUM_THREADS, or the number of cores, at most 4)"
+    )
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "runs/benchmarks", help="default: runs/benchmarks")
+    settings = parser.parse_args(words)
+
+    try:
+        settings.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out {settings.out} cannot be made: {error.strerror}")
+    settings.words = words
+    settings.pairs = settings.pairs or (1 if settings.quick else 7)
+    usual = ["tiny"] if settings.quick else ["base", "big"] if settings.device == "cuda" else ["tiny", "base"]
+    settings.sizes = settings.sizes or usual
+    cores = min(len(os.sched_getaffinity(0)), 4)
+    try:
+        settings.threads = settings.threads or count(os.environ.get("OMP_NUM_THREADS") or str(cores))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"environment variable OMP_NUM_THREADS: {error}")
+    return settings
+
+
+def count(text):
+    """A whole number of at least 1."""
+    if not (text.isascii() and text.isdigit() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
+    return int(text)
+
+
+def sizes(text):
+    """Names of sizes, separated by commas."""
+    names = text.split(",")
+    for name in names:
+        if name not in SIZES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(SIZES)}")
+    return names

@@ -1,0 +1,60 @@
+"""Training tokens/s: forward, loss, backward, clipping and Adam, as fairseq's Trainer runs an update."""
+
+from benchmarks import devices, models
+from benchmarks.batches import training_batches
+from benchmarks.common import Goal
+from benchmarks.report import Report, comparisons_report
+
+NOTES = [
+    "A: fairseq's transformer, 6+6 layers, pre-norm. B: sret_transformer, 3 blocks x 2 passes a side, same width.",
+    "Updates of fairseq's Trainer on the same batches: label smoothing 0.1, dropout 0.1, clipping, Adam; vocabulary "
+    "10,000, all embeddings shared. A token is one of the target. A's criterion is always fairseq's own.",
+    devices.COUNTED,
+]
+
+
+def max_tokens(settings) -> int:
+    """Tokens of a batch, padding included."""
+    return 256 if settings.quick else 25_600 if settings.device == "cuda" else 1024
+
+
+def goal(variant: str, device: str) -> Goal:
+    """What the ratio of a variant should be."""
+    return Goal(1.0) if variant == "defaults" else Goal(1.3 if device == "cuda" else 1.1)
+
+
+def criterions():
+    """Those that B is trained with, by the name that the table gives them."""
+    named = {"": "label_smoothed_cross_entropy"}
+    return {**named, ", chunked loss": models.CHUNKED} if models.has_chunked_criterion() else named
+
+
+def updates(system: models.System, batches):
+    """A function that trains one update on each batch."""
+    trainer = system.trainer()
+
+    def run():
+        for batch in batches:
+            trainer.train_step([batch])
+
+    return run
+
+
+def run(settings) -> Report:
+    """Every variant of B against A."""
+    batches = training_batches(max_tokens(settings), count=2 if settings.quick else 5)
+    tokens = sum(batch["ntokens"] for batch in batches)
+    comparisons = []
+    for size in settings.sizes:
+        for variant, words in models.VARIANTS.items():
+            for suffix, criterion in criterions().items():
+                systems = (
+                    models.build(size, models.A, settings.device),
+                    models.build(size, words, settings.device, criterion),
+                )
+                a, b = (updates(system, batches) for system in systems)
+                name = f"{size}, {variant}{suffix}"
+                comparisons.append(
+                    devices.compare(name, (a, b), tokens, "tokens/s", settings, goal(variant, settings.device))
+                )
+    return comparisons_report(comparisons, NOTES)

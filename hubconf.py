@@ -1,0 +1,44 @@
+"""Translating from Python: ``torch.hub.load(FOLDER_OF_THIS_FILE, "sret_transformer", source="local", ...)``."""
+
+import os
+from pathlib import Path
+
+dependencies = ["fairseq", "numpy", "torch"]
+
+
+def sret_transformer(checkpoint, data, **options):
+    """A trained sret_transformer, ready to translate.
+
+    Args:
+        checkpoint: path of a checkpoint; several of them, joined by ``os.pathsep``, make an ensemble.
+        data: the folder of fairseq-preprocess, or any with the two ``dict.*.txt`` of the training.
+        options: fairseq's, under the names that checkpoints have, such as ``bpe="sentencepiece"``,
+            ``sentencepiece_model=PATH``, ``lenpen=0.6``. They win over those in the checkpoint.
+
+    Returns:
+        fairseq's GeneratorHubInterface; ``.translate("A sentence.", beam=5)`` gives the translation, and of a list of
+        sentences the list of theirs.
+
+    Raises:
+        FileNotFoundError: the checkpoint or the data folder is missing.
+        TypeError: ``beam``, which belongs to ``translate``.
+    """
+    if "beam" in options:  # fairseq would ignore it: translate has a default of its own
+        raise TypeError("beam: give it to translate(sentences, beam=...), not to torch.hub.load.")
+    paths = [Path(path).resolve() for path in str(checkpoint).split(os.pathsep)]
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"checkpoint: there is no file {path}; give the path of a trained model.")
+    folder = Path(data).resolve()
+    if not any(folder.glob("dict.*.txt")):
+        raise FileNotFoundError(f"data: {folder} is no folder with dict.*.txt; give that of fairseq-preprocess.")
+
+    # Here, not above: torch.hub reads this file before it says which of the dependencies are missing.
+    from sret_fairseq.model import SretTransformerModel
+
+    return SretTransformerModel.from_pretrained(
+        str(paths[0].parent),
+        checkpoint_file=os.pathsep.join(map(str, paths)),
+        data_name_or_path=str(folder),
+        **options,
+    )

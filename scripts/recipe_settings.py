@@ -1,0 +1,59 @@
+"""The settings of a recipe: its train.yaml, read as words for ``fairseq-train``."""
+
+from collections import namedtuple
+
+# Sections whose ``_name`` is an option of the command line by itself.
+NAMED = {"task": "task", "criterion": "criterion", "optimizer": "optimizer", "lr_scheduler": "lr-scheduler"}
+# What train.py decides for each run, and what only Hydra needs.
+DECIDED_PER_RUN = {
+    "hydra",
+    "common.user_dir",
+    "common.seed",
+    "task.data",
+    "model._name",
+    "distributed_training.distributed_world_size",
+    "dataset.max_tokens",
+    "optimization.update_freq",
+    "optimization.max_update",
+    "checkpoint.save_dir",
+}
+
+Settings = namedtuple("Settings", "words languages max_tokens batch_tokens max_update seed")
+Settings.__doc__ = """What train.yaml says.
+
+``words`` for every run; ``languages`` (source, target); ``max_tokens`` of one batch on one process, ``batch_tokens`` of
+an update over all of them; ``max_update``; ``seed``.
+"""
+
+
+def read(path):
+    """Return the Settings in the file ``path``."""
+    from omegaconf import OmegaConf  # here, since --help does without
+
+    sections = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    data, optimization = sections["dataset"], sections["optimization"]
+    processes = sections["distributed_training"]["distributed_world_size"]
+    return Settings(
+        words=words(sections),
+        languages=(sections["task"]["source_lang"], sections["task"]["target_lang"]),
+        max_tokens=data["max_tokens"],
+        batch_tokens=processes * optimization["update_freq"][0] * data["max_tokens"],
+        max_update=optimization["max_update"],
+        seed=sections["common"]["seed"],
+    )
+
+
+def words(sections):
+    """The options of all sections but those that are decided for each run."""
+    result = []
+    for section, options in sections.items():
+        if section in DECIDED_PER_RUN:
+            continue
+        for name, value in options.items():
+            if f"{section}.{name}" in DECIDED_PER_RUN or value is False:
+                continue
+            flag = NAMED[section] if name == "_name" else name.replace("_", "-")
+            result.append(f"--{flag}")
+            if value is not True:
+                result.append(",".join(map(str, value)) if isinstance(value, list) else str(value))
+    return result

@@ -1,0 +1,41 @@
+"""``run.json`` in the folder of a training: what was run, with one record for each start."""
+
+import datetime
+import json
+
+import files
+
+
+def read(folder):
+    """What ``run.json`` in a folder says, or None where there is none."""
+    path = folder / "run.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def check_same(folder, **identity):
+    """Exit with one sentence if the folder holds a run of something else."""
+    record = read(folder) or {}
+    for name, value in identity.items():
+        if record.get(name, value) != value:
+            raise SystemExit(
+                f"train: {folder} holds a run with {name} {record[name]}, not {value}; name another --save-dir."
+            )
+
+
+def begin(folder, identity, **start):
+    """Add the record of a start, which has not ended yet."""
+    record = {**identity, "starts": [], **(read(folder) or {})}
+    record["starts"].append({"begun": now(), **start, "ended": None, "status": "running"})
+    files.write_json(folder / "run.json", record)
+
+
+def end(folder, status, updates):
+    """Complete the record of the last start."""
+    record = read(folder)
+    record["starts"][-1].update(ended=now(), status=status, updates_after=updates)
+    files.write_json(folder / "run.json", record)
+
+
+def now():
+    """The time, with its zone."""
+    return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

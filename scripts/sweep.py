@@ -1,0 +1,174 @@
+"""Train and score models of a recipe with several seeds, and gather means and standard deviations.
+
+The runs come one after the other, or one on each GPU of --gpus. Each is a call of the recipe's train.sh, then of its
+evaluate.sh; both go on where they stopped, so the same command resumes a sweep. What they say is in the folder of the
+table. A run that fails does not stop the others.
+"""
+
+import argparse
+import os
+import queue
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import gather
+import recipe_models
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Run = namedtuple("Run", "model seed")
+
+
+class Sweep:
+    """Runs of a recipe.
+
+    Args:
+        recipe: its name.
+        runs: the folder of its runs.
+        out: the folder of the table and of what the runs say.
+        data: the folder that prepare.sh made, or None.
+        words: further words for train.sh.
+        gpus: numbers of GPUs, one for each run at a time; empty: one run at a time, on all.
+    """
+
+    def __init__(self, recipe, runs, out, data, words, gpus):
+        self.recipe, self.runs, self.out, self.words = recipe, runs, out, words
+        self.data = ["--data", str(data)] if data else []
+        self.gpus = queue.Queue()
+        for gpu in gpus or [None]:
+            self.gpus.put(gpu)
+        self.processes, self.ended, self.lock = set(), False, threading.Lock()
+
+    def folder(self, run):
+        """The folder of a run."""
+        return self.runs / f"{run.model}-seed{run.seed}"
+
+    def perform(self, run):
+        """Train and score; the name of the script that failed, or None."""
+        gpu = self.gpus.get()
+        try:
+            words = [run.model, "--seed", str(run.seed), "--save-dir", str(self.folder(run))]
+            if not self.call(run, gpu, "train", [*words, *self.data, *self.words]):
+                return "train.sh"
+            words = [str(self.folder(run)), "--out", str(self.folder(run) / "evaluation")]
+            return None if self.call(run, gpu, "evaluate", [*words, *self.data]) else "evaluate.sh"
+        finally:
+            self.gpus.put(gpu)
+
+    def call(self, run, gpu, script, words):
+        """Whether a script of the recipe succeeded; what it says goes to a log."""
+        name = f"{run.model} seed {run.seed}"
+        where = "" if gpu is None else f" on GPU {gpu}"
+        environment = {**os.environ, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
+        command = ["bash", str(ROOT / "examples" / self.recipe / f"{script}.sh"), *words]
+        log_path = self.out / f"{run.model}-seed{run.seed}.{script}.log"
+        with open(log_path, "w") as log:
+            with self.lock:
+                if self.ended:
+                    return False
+                process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+                self.processes.add(process)
+            print(f"{name}: {script}.sh{where}, see {log_path}", flush=True)
+            code = process.wait()
+            self.processes.discard(process)
+        print(f"{name}: {script}.sh {'is done' if code == 0 else 'FAILED'}", flush=True)
+        return code == 0
+
+    def end(self, *_):
+        """End every run, as the handler of a signal."""
+        self.ended = True
+        for process in list(self.processes):
+            process.terminate()
+
+
+def listed(text):
+    """The words of a list with commas."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def read_table(path):
+    """The runs in a file of lines ``MODEL SEED``; # begins a comment."""
+    runs = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        words = line.partition("#")[0].split()
+        if words and len(words) != 2:
+            raise SystemExit(f"sweep: {path}, line {number}: '{line}' is not MODEL SEED.")
+        if words:
+            runs.append(Run(*words))
+    return runs
+
+
+def check_runs(runs, recipe):
+    """Exit with one sentence unless each run is of a model of the table, with a seed, and listed once."""
+    for run in runs:
+        recipe_models.model_words(run.model, recipe)
+        if not (run.seed.isascii() and run.seed.isdigit() and int(run.seed)):
+            raise SystemExit(f"sweep: the seed '{run.seed}' is not a whole number of at least 1.")
+    if not runs:
+        raise SystemExit("sweep: no run is listed; give --models and --seeds, or --table FILE.")
+    if len(set(runs)) < len(runs):
+        raise SystemExit("sweep: a model is listed twice with the same seed.")
+
+
+def parse_args(words):
+    """The command line's options; ``train_words`` go to train.sh."""
+    split = words.index("--") if "--" in words else len(words)
+    parser = argparse.ArgumentParser(
+        prog="sweep.sh",
+        usage="bash scripts/sweep.sh --recipe NAME (--models A,B --seeds 1,2 | --table FILE) [OPTIONS] "
+        "[-- OPTIONS OF TRAIN.SH]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--recipe", required=True, choices=sorted(recipe_models.SIZES), help="folder under examples/")
+    parser.add_argument("--models", type=listed, default=[], metavar="A,B", help="models, see train.sh --list")
+    parser.add_argument("--seeds", type=listed, default=["1"], metavar="1,2", help="seeds of each model (default: 1)")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="instead: a file of lines MODEL SEED")
+    parser.add_argument(
+        "--gpus", type=listed, default=[], metavar="0,1", help="one run at a time on each of these GPUs"
+    )
+    parser.add_argument("--data", type=Path, metavar="DIR", help="as for train.sh")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="(default: sweep, in $RUNS or runs/RECIPE)")
+    args = parser.parse_args(words[:split])
+    if args.table and args.models:
+        parser.error("give --models or --table, not both.")
+    if args.table and not args.table.is_file():
+        parser.error(f"--table {args.table} is no file.")
+    args.train_words = words[split + 1 :]
+    return args
+
+
+def main():
+    """Run the command line; the exit status."""
+    args = parse_args(sys.argv[1:])
+    runs = read_table(args.table) if args.table else [Run(m, seed) for m in args.models for seed in args.seeds]
+    check_runs(runs, args.recipe)
+    folder = Path(os.environ.get("RUNS") or ROOT / "runs" / args.recipe).resolve()
+    out = (args.out or folder / "sweep").resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    sweep = Sweep(args.recipe, folder, out, args.data and args.data.resolve(), args.train_words, args.gpus)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, sweep.end)
+
+    with ThreadPoolExecutor(max_workers=max(1, len(args.gpus))) as pool:
+        outcomes = dict(zip(runs, pool.map(sweep.perform, runs)))
+    if sweep.ended:
+        print("sweep: ended by a signal; the same command goes on.", file=sys.stderr)
+        return 1
+    failed = {f"{run.model} seed {run.seed}": script for run, script in outcomes.items() if script}
+    done = [(run, sweep.folder(run) / "evaluation" / "results.json") for run in runs if not outcomes[run]]
+    gather.gather(done, failed, out, command=shlex.join(sys.argv))
+    for name, script in failed.items():
+        print(f"sweep: {name} failed in {script}; its log in {out} says why.", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

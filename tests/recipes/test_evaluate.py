@@ -1,0 +1,205 @@
+"""The recipes' evaluate.sh: every kind of score is what its own tool says, and the table holds them apart."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+import sacrebleu
+from recipe_helpers import SCRIPTS, SIZES, TINY, make_corpus, read_json, run
+from sacremoses import MosesDetokenizer
+
+EVALUATE = "examples/wmt14_en_de/evaluate.sh"
+REFERENCES = [
+    "the old house stands by the well-known river .",
+    "a state-of-the-art garden , isn 't it ?",
+    "we saw the water and the trees .",
+    "nobody came to the small village in winter .",
+]
+HYPOTHESES = [
+    "the old house is by the well-known river .",
+    "a state-of-the-art garden is it ?",
+    "we saw water and the trees .",
+    "nobody came to the village in the winter .",
+]
+
+
+@pytest.fixture
+def scores(monkeypatch):
+    """The script as a module."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    return importlib.import_module("scores")
+
+
+def test_sacre_scores(scores, tmp_path):
+    """sacreBLEU and chrF are those of the command sacrebleu, their signatures too."""
+    (tmp_path / "hypotheses").write_text("\n".join(HYPOTHESES) + "\n")
+    (tmp_path / "references").write_text("\n".join(REFERENCES) + "\n")
+    found = scores.sacre_scores(HYPOTHESES, REFERENCES)
+    for name, metric in (("sacreBLEU", "bleu"), ("chrF", "chrf")):
+        words = [tmp_path / "references", "-i", tmp_path / "hypotheses", "-m", metric, "-w", "6", "-f", "text"]
+        said = subprocess.run([sys.executable, "-m", "sacrebleu", *words], capture_output=True, text=True).stdout
+        assert f"|{found[name].how.split('|', 1)[1]} = {found[name].value:.6f}" in said
+    assert 20 < found["sacreBLEU"].value < 90 and found["sacreBLEU"].value != found["chrF"].value
+
+
+def test_signature_names_the_test_set(scores):
+    """A score against a set of sacreBLEU's says so."""
+    found = scores.sacre_scores(HYPOTHESES, REFERENCES, test="wmt14/full", lang="en-de")
+    assert "test:wmt14/full|lang:en-de" in found["sacreBLEU"].how
+    assert found["sacreBLEU"].value == scores.sacre_scores(HYPOTHESES, REFERENCES)["sacreBLEU"].value
+
+
+def test_split_compounds(scores):
+    """Hyphens inside words are words of their own; hyphens alone and marks of split ones stay."""
+    split = scores.split_compounds
+    assert split("a well-known river - or 1-2") == ("a well ##AT##-##AT## known river - or 1 ##AT##-##AT## 2")
+    assert split("-x y- @-@ ##AT##-##AT##") == "-x y- @-@ ##AT##-##AT##"
+
+
+def test_compound_split_bleu(scores):
+    """It is BLEU of the split words, here by sacreBLEU; and more than without splitting."""
+
+    def bleu(split):
+        texts = [[split(line) for line in lines] for lines in (HYPOTHESES, REFERENCES)]
+        metric = sacrebleu.BLEU(tokenize="none", smooth_method="none", force=True)
+        return metric.corpus_score(texts[0], [texts[1]]).score
+
+    found = scores.compound_split_bleu(HYPOTHESES, REFERENCES)
+    assert found.value == pytest.approx(bleu(scores.split_compounds), abs=1e-3)
+    assert found.value > bleu(str) + 1
+    assert "compounds split" in found.how
+
+
+def test_bootstrap(scores):
+    """Equal systems do not differ, p is 1; a system that is right everywhere is better than one that is not."""
+    many = [line for line in REFERENCES for _ in range(8)]
+    wrong = [line for line in HYPOTHESES for _ in range(8)]
+    found = scores.bootstrap(("a", wrong), [("b", wrong), ("c", many)], many, samples=200)
+    assert [(entry["system"], entry["metric"]) for entry in found] == [
+        *(("b", "BLEU"), ("c", "BLEU"), ("b", "chrF2"), ("c", "chrF2")),
+    ]
+    for entry in found:
+        same = entry["system"] == "b"
+        assert (entry["difference"] == 0) == same
+        assert entry["p_value"] == 1.0 if same else entry["p_value"] < 0.01
+        assert "bs:200|seed:12345" in entry["signature"]
+    assert found == scores.bootstrap(("a", wrong), [("b", wrong), ("c", many)], many, samples=200)
+
+
+def test_comet(scores, monkeypatch, tmp_path):
+    """Without the package the cell says so; with it, here a stand-in, the score is the model's."""
+    texts = (["quelle"], ["translation"], ["reference"])
+    monkeypatch.setitem(sys.modules, "comet", None)
+    assert scores.comet(*texts) == (None, "not installed")
+    (tmp_path / "standin_comet.py").write_text(
+        "from types import SimpleNamespace\n"
+        "download_model = str.upper\n"
+        "class load_from_checkpoint:\n"
+        "    def __init__(self, path): assert path == 'UNBABEL/WMT22-COMET-DA'\n"
+        "    def predict(self, data, batch_size, gpus):\n"
+        "        assert data == [{'src': 'quelle', 'mt': 'translation', 'ref': 'reference'}]\n"
+        "        return SimpleNamespace(system_score=0.625)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(sys.modules, "comet", importlib.import_module("standin_comet"))
+    scores.comet_model.cache_clear()
+    assert scores.comet(*texts) == (0.625, "Unbabel/wmt22-comet-da")
+    scores.comet_model.cache_clear()
+
+
+def test_reference_of_sacrebleu(scores, monkeypatch, tmp_path):
+    """It is taken if its lines are as many as the test set's; else, or without a download, the reason is told."""
+    (tmp_path / "ref").write_text("eins\nzwei \u2028 drei\n")
+    monkeypatch.setattr(sacrebleu, "get_reference_files", lambda name, pair: [tmp_path / "ref"])
+    assert scores.sacrebleu_reference("wmt14/full", "en-de", 2) == (["eins", "zwei \u2028 drei"], None)
+    assert scores.sacrebleu_reference("wmt14/full", "en-de", 3) == (
+        None,
+        "wmt14/full has 2 lines and this test set 3",
+    )
+    monkeypatch.setattr(sacrebleu, "get_reference_files", lambda name, pair: sys.exit(1))
+    assert "cannot be had from sacreBLEU" in scores.sacrebleu_reference("wmt14/full", "en-de", 2)[1]
+
+
+def sacrebleu_cache(folder, lines):
+    """A folder that sacreBLEU takes for its downloads, with these lines for wmt14/full."""
+    cache = folder / "wmt14" / "full"
+    cache.mkdir(parents=True)
+    for field in ("src", "ref", "docid", "genre", "origlang"):
+        (cache / f"wmt14_full.en-de.{field}").write_text("".join(f"{line}\n" for line in lines))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A corpus and two runs of three updates, each of which left a checkpoint."""
+    folder = tmp_path_factory.mktemp("wmt14")
+    corpus = make_corpus(folder / "data", pair=("en", "de"))
+    for model in ("baseline", "sret"):
+        words = (model, "--cpu", "--max-update", 3, "--data", corpus, "--max-tokens", 100, "--update-freq", 1)
+        run("examples/wmt14_en_de/train.sh", *words, *TINY, "--save-interval-updates", 1, "--lr", 0.1, RUNS=folder)
+    return folder, corpus
+
+
+def detokenised(log):
+    """The translations in a log of fairseq-generate, in order, detokenised here."""
+    lines = [line.split("\t") for line in log.read_text().splitlines() if line.startswith("H-")]
+    ordered = [text for _, _, text in sorted(lines, key=lambda parts: int(parts[0][2:]))]
+    return [MosesDetokenizer(lang="de").detokenize(text.split()) for text in ordered]
+
+
+@pytest.mark.slow
+def test_evaluate(trained, tmp_path):
+    """Two runs: averages, scores of both sets, the table, the comparison; a second call keeps the translations."""
+    folder, corpus = trained
+    reference = (corpus / "reference" / "test.de").read_text().splitlines()
+    ours = [f"{line} x" for line in reference]
+    variables = {"RUNS": folder, "DATA": corpus, "SACREBLEU": sacrebleu_cache(tmp_path / "cache", ours)}
+    words = ("baseline", folder / "sret", "--last", 2, "--against", "sret", "--out", tmp_path / "out")
+    limit = ("--", "--max-len-b", 3)
+    said = run(EVALUATE, *words, *limit, **variables)
+    results = read_json(tmp_path / "out" / "results.json")
+
+    assert results["generate"][:4] == ["--beam", "4", "--lenpen", "0.6"]
+    assert results["corpus"] == {"lines": SIZES, "published_split": False}
+    assert results["references"]["test"] == {"lines": SIZES["test"], "from": "sacreBLEU's wmt14/full"}
+    for name, system in results["systems"].items():
+        assert system["averaged"] == ["checkpoint_1_2.pt", "checkpoint_1_3.pt"] and system["updates"] == 3
+        assert system["parameters"] > 1000 and system["sentences_per_second"] > 0
+        for split, lines in (("valid", (corpus / "reference" / "valid.de").read_text().splitlines()), ("test", ours)):
+            kinds = system["scores"][split]
+            assert list(kinds) == ["tokenised BLEU", "compound-split BLEU", "sacreBLEU", "chrF", "COMET"]
+            log = tmp_path / "out" / name / f"{split}.log"
+            texts = detokenised(log)
+            assert len(texts) == SIZES[split]
+            assert kinds["sacreBLEU"]["value"] == sacrebleu.corpus_bleu(texts, [lines]).score
+            assert kinds["chrF"]["value"] == sacrebleu.corpus_chrf(texts, [lines]).score
+            assert ("wmt14/full" in kinds["sacreBLEU"]["how"]) == (split == "test")
+            assert f"BLEU4 = {kinds['tokenised BLEU']['value']:.2f}," in log.read_text()
+    assert "| test compound-split BLEU " in said and "| test sacreBLEU " in said
+    (system,) = {entry["system"] for entry in results["comparisons"]}
+    assert system == "baseline" and "baseline against sret, test BLEU: " in said
+
+    again = run(EVALUATE, *words, *limit, **variables)
+    assert again.count(": made before, skipped") == 6
+    assert read_json(tmp_path / "out" / "results.json")["systems"] == results["systems"]
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["nothing"], "evaluate: 'nothing' is neither a run under "),
+        ([], " has no run with a checkpoint; train one, or name its folder."),
+        (["--last", "0"], "--last 0 must be at least 1."),
+        (["run", "--against", "other"], "--against other: no such run among run."),
+        (["run", "--data", "/nowhere"], "/nowhere/reference/valid.en: No such file or directory; run prepare.sh"),
+    ],
+)
+def test_bad_words(words, sentence, tmp_path):
+    """What cannot work ends with one sentence."""
+    if "run" in words:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "checkpoint_last.pt").touch()
+    assert sentence in run(
+        EVALUATE, *words, status=2 if words[:1] == ["--last"] or "other" in words else 1, RUNS=tmp_path
+    )

@@ -1,0 +1,132 @@
+"""scripts/sweep.sh runs what is listed, goes on after a failure, resumes, and gathers means and deviations."""
+
+import importlib
+import json
+import statistics
+
+import pytest
+from recipe_helpers import SCRIPTS, TINY, make_corpus, read_json, run
+
+SWEEP = "scripts/sweep.sh"
+
+# Stand-ins for a recipe's scripts: the score is the seed's, the second seed of the baseline cannot be trained.
+TRAIN = """
+echo "train $* on ${CUDA_VISIBLE_DEVICES-all}" >>"$(dirname "$0")/calls"
+[[ $1 != baseline || $3 != 2 ]]
+"""
+EVALUATE = """
+echo "evaluate $*" >>"$(dirname "$0")/calls"
+mkdir -p "$3"
+seed=${1##*seed}
+printf '{"systems": {"x": {"scores": {"test": {
+  "sacreBLEU": {"value": 3%s.5, "how": "signature"}, "COMET": {"value": null, "how": "not installed"}}}}}}' "$seed" \
+  >"$3/results.json"
+"""
+
+
+@pytest.fixture
+def sweep(monkeypatch, tmp_path):
+    """A function that runs sweep.py on stand-ins and returns its status, its results and the calls of the stand-ins."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    module = importlib.import_module("sweep")
+    recipe = tmp_path / "examples" / "iwslt14_de_en"
+    recipe.mkdir(parents=True)
+    (recipe / "train.sh").write_text(TRAIN)
+    (recipe / "evaluate.sh").write_text(EVALUATE)
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module.signal, "signal", lambda *_: None)
+    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def call(*words):
+        (recipe / "calls").write_text("")
+        monkeypatch.setattr(module.sys, "argv", ["sweep.py", "--recipe", "iwslt14_de_en", *words])
+        status = module.main()
+        return status, read_json(tmp_path / "runs" / "sweep" / "results.json"), (recipe / "calls").read_text()
+
+    return call
+
+
+def test_failure_and_deviation(sweep, capsys, tmp_path):
+    """Two models with two seeds, of which one fails: the others are run, and the failure is named."""
+    status, results, calls = sweep("--models", "baseline,sret", "--seeds", "1,2", "--", "--cpu", "--", "--dropout", "0")
+    assert status == 1
+    assert results["failed"] == {"baseline seed 2": "train.sh"}
+    said = capsys.readouterr()
+    assert "sweep: baseline seed 2 failed in train.sh; its log in" in said.err
+
+    bleu = {model: kinds["test sacreBLEU"] for model, kinds in results["models"].items()}
+    assert bleu["baseline"] == {"n": 1, "mean": 31.5, "deviation": None, "values": [31.5], "how": "signature"}
+    assert (bleu["sret"]["n"], bleu["sret"]["mean"]) == (2, 32.0)
+    assert bleu["sret"]["deviation"] == pytest.approx(statistics.stdev([31.5, 32.5]))
+    assert "test COMET" not in results["models"]["sret"]
+    table = (tmp_path / "runs" / "sweep" / "table.txt").read_text()
+    assert "31.50 (n = 1) | 32.00 ± 0.71 (n = 2)" in table and "FAILED, not in the table: baseline seed 2" in table
+    assert table in said.out
+
+    runs = tmp_path / "runs"
+    order = [f"train {model} --seed {seed}" for model in ("baseline", "sret") for seed in (1, 2)]
+    trained = [line for line in calls.splitlines() if line.startswith("train")]
+    assert trained == [
+        f"{words} --save-dir {runs / words[6:].replace(' --seed ', '-seed')} --cpu -- --dropout 0 on all"
+        for words in order
+    ]
+    assert calls.count("evaluate") == 3
+
+
+def test_gpus_and_table(sweep, tmp_path):
+    """Runs from a file are shared out among the GPUs; without a failure the status is 0."""
+    table = tmp_path / "table"
+    table.write_text("# model seed\nsret 1\nsret 3  # again\n\nsret-naive 1\n")
+    status, results, calls = sweep("--table", str(table), "--gpus", "4,6", "--data", "/data")
+    assert status == 0 and results["failed"] == {}
+    used = {line.rsplit(" ", 1)[1] for line in calls.splitlines() if line.startswith("train")}
+    assert used <= {"4", "6"} and calls.count("--data /data") == 6
+    assert results["models"]["sret"]["test sacreBLEU"]["values"] == [31.5, 33.5]
+
+
+def test_scores_of_different_kinds_are_not_averaged(sweep, tmp_path, monkeypatch):
+    """Runs whose scores have different signatures end with one sentence."""
+    gather = importlib.import_module("gather")
+    run_type = importlib.import_module("sweep").Run
+    done = []
+    for seed, how in (("1", "version:2.5"), ("2", "version:2.6")):
+        path = tmp_path / f"{seed}.json"
+        path.write_text(json.dumps({"systems": {"x": {"scores": {"test": {"chrF": {"value": 1.0, "how": how}}}}}}))
+        done.append((run_type("sret", seed), path))
+    with pytest.raises(SystemExit, match=r"chrF of sret seed 2 is 'version:2\.6', that of others 'version:2\.5'"):
+        gather.gather(done, {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--models", "srett"], "unknown model 'srett'; choose one of baseline,"),
+        (["--models", "sret", "--seeds", "1,0"], "sweep: the seed '0' is not a whole number of at least 1."),
+        (["--models", "sret", "--seeds", "1,1"], "sweep: a model is listed twice with the same seed."),
+        ([], "sweep: no run is listed; give --models and --seeds, or --table FILE."),
+        (["--table", "/nowhere"], "--table /nowhere is no file."),
+    ],
+)
+def test_bad_words(words, sentence, tmp_path):
+    """What cannot work ends with one sentence."""
+    status = 2 if "--table" in words else 1
+    assert sentence in run(SWEEP, "--recipe", "iwslt14_de_en", *words, status=status, RUNS=tmp_path)
+
+
+@pytest.mark.slow
+def test_real_scripts(tmp_path):
+    """With the recipe's own scripts, a sweep of one model leaves a table; a second one has nothing to train."""
+    corpus = make_corpus(tmp_path / "data")
+    words = ("--recipe", "iwslt14_de_en", "--models", "sret-naive", "--data", corpus, "--", "--cpu", "--max-update", 1)
+    run(SWEEP, *words, *TINY, RUNS=tmp_path / "runs")
+    results = read_json(tmp_path / "runs" / "sweep" / "results.json")
+    chrf = results["models"]["sret-naive"]["test chrF"]
+    assert chrf["n"] == 1 and chrf["deviation"] is None and chrf["how"].startswith("nrefs:1|")
+    assert "valid tokenised BLEU" in results["models"]["sret-naive"]
+
+    run(SWEEP, *words, *TINY, RUNS=tmp_path / "runs")
+    log = (tmp_path / "runs" / "sweep" / "sret-naive-seed1.train.log").read_text()
+    assert "sret-naive: finished, 1 updates are in" in log
+    log = (tmp_path / "runs" / "sweep" / "sret-naive-seed1.evaluate.log").read_text()
+    assert log.count(": made before, skipped") == 3

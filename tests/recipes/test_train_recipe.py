@@ -1,0 +1,288 @@
+"""The recipes' train.sh: its settings, its models, its effective batch, and that it leaves, resumes and ends well."""
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from helpers import REPOSITORY, Task
+from recipe_helpers import SCRIPTS, TINY, make_corpus, read_json, run, start
+
+import sret_fairseq  # noqa: F401  (registers the model)
+
+RECIPES = ("iwslt14_de_en", "wmt14_en_de")
+TRAIN = "examples/iwslt14_de_en/train.sh"
+# Parameters but for embeddings, by the models themselves at the sizes of the two recipes.
+PARAMETERS = {
+    "baseline": (31_543_296, 44_138_496),
+    "baseline-pre-norm": (31_545_344, 44_140_544),
+    "sret": (22_089_782, 28_387_382),
+    "sret-equal-parameters": (31_566_938, 44_153_938),
+    "sret-encoder-only": (31_566_938, 44_153_938),
+    "sret-no-lrc": (22_089_728, 28_387_328),
+    "sret-no-slices": (22_089_782, 28_387_382),
+    "sret-no-nll": (15_773_726, 22_071_326),
+    "sret-naive": (15_773_696, 22_071_296),
+}
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A function that imports a script as a module."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    return importlib.import_module
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return make_corpus(tmp_path_factory.mktemp("iwslt14"))
+
+
+def settings(script, recipe):
+    return script("recipe_settings").read(REPOSITORY / "examples" / recipe / "train.yaml")
+
+
+def parsed(script, recipe, model="sret"):
+    """What fairseq-train understands of a recipe's words."""
+    from fairseq import options
+
+    words = [*script("recipe_models").model_words(model, recipe), *settings(script, recipe).words]
+    return options.parse_args_and_arch(options.get_training_parser(), ["data", *words])
+
+
+def leaves(tree, path=()):
+    """{path: value} of nested dictionaries."""
+    if not isinstance(tree, dict):
+        return {path: tree}
+    return {key: value for name, part in tree.items() for key, value in leaves(part, (*path, name)).items()}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_hydra_and_train_sh_agree(script, recipe):
+    """Every setting that fairseq-hydra-train takes from train.yaml is the one that fairseq-train gets from train.sh."""
+    from fairseq.dataclass.utils import convert_namespace_to_omegaconf
+    from omegaconf import OmegaConf
+
+    ours = convert_namespace_to_omegaconf(parsed(script, recipe))
+    model = vars(ours.model)
+    ours = leaves(OmegaConf.to_container(OmegaConf.masked_copy(ours, [key for key in ours if key != "model"])))
+    hydra = [sys.executable, "-m", "fairseq_cli.hydra_train", "--cfg", "job", "--config-name", "train"]
+    hydra += ["--config-dir", REPOSITORY / "examples" / recipe]
+    said = subprocess.run(hydra, capture_output=True, text=True, check=True).stdout
+    theirs = leaves(OmegaConf.to_container(OmegaConf.create(said)))
+
+    per_run = script("recipe_settings").DECIDED_PER_RUN - {"model._name"}
+    compared = 0
+    for path, value in theirs.items():
+        if ".".join(path) in per_run or (isinstance(value, str) and value.startswith("${")):
+            continue
+        found = model[path[1]] if path[0] == "model" else ours.get(path, value if value is None else "nothing")
+        assert found == value, path
+        compared += 1
+    assert compared > 100
+    assert theirs["optimizer", "adam_betas"] == "(0.9, 0.98)"
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_parameters_of_the_models(script, recipe):
+    """Every model of the table can be built; those with the baseline's parameters have them within 2%."""
+    from fairseq.models import ARCH_MODEL_REGISTRY
+
+    counts = {}
+    for name in script("recipe_models").MODELS:
+        args = parsed(script, recipe, name)
+        with torch.device("meta"):  # shapes without memory
+            model = ARCH_MODEL_REGISTRY[args.arch].build_model(args, TaskOfOneDictionary())
+        counts[name] = sum(
+            parameter.numel()
+            for key, parameter in model.named_parameters()
+            if "embed_tokens" not in key and "output_projection" not in key
+        )
+    assert counts == {name: both[RECIPES.index(recipe)] for name, both in PARAMETERS.items()}
+    for name in ("sret-equal-parameters", "sret-encoder-only"):
+        assert abs(counts[name] / counts["baseline"] - 1) < 0.02
+
+
+class TaskOfOneDictionary(Task):
+    def __init__(self):
+        super().__init__()
+        self.target_dictionary = self.source_dictionary
+
+
+def test_effective_batch(script):
+    """Batches are accumulated to the recipe's effective batch; where that cannot be, a warning says so."""
+    plan, wmt = script("training_plan"), settings(script, "wmt14_en_de")
+    assert wmt.batch_tokens == 28_672 and settings(script, "iwslt14_de_en").batch_tokens == 4_096
+    for processes, max_tokens, update_freq in ((8, None, 1), (1, None, 8), (2, 7168, 2)):
+        found = plan.share_out(wmt, processes, max_tokens=max_tokens)
+        assert (found.update_freq, found.batch_tokens) == (update_freq, 28_672)
+        assert len(plan.report(found, wmt.batch_tokens)) == 1
+    for found in (plan.share_out(wmt, 3), plan.share_out(wmt, 8, update_freq=2), plan.share_out(wmt, 16)):
+        assert "WARNING: the recipe's effective batch is 28,672" in plan.report(found, wmt.batch_tokens)[1]
+
+
+def test_launcher(script):
+    """One process is Python's, several are torchrun's, on several machines with the address of the first."""
+    plan, wmt = script("training_plan"), settings(script, "wmt14_en_de")
+    environment = {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "first", "MASTER_PORT": "29500"}
+    assert "torch.distributed.run" not in plan.launcher(plan.share_out(wmt, 1), environment)
+    assert "--nproc-per-node 4 --standalone" in " ".join(plan.launcher(plan.share_out(wmt, 4), environment))
+    two = plan.share_out(wmt, 2, nodes=2)
+    words = " ".join(plan.launcher(two, environment))
+    assert "--nproc-per-node 1 --nnodes 2 --node-rank 1 --master-addr first --master-port 29500" in words
+    assert plan.distributed_words(two) == ["--distributed-world-size", "2", "--load-checkpoint-on-all-dp-ranks"]
+    assert plan.node_count(environment) == 2 and plan.node_count({}) == 1
+    with pytest.raises(SystemExit, match="NNODES is '2'; it takes NNODES, NODE_RANK"):
+        plan.node_count({"NNODES": "2"})
+
+
+def test_precision(script):
+    """bf16 and fp16 are taken where every GPU multiplies them fast."""
+    precision = script("surroundings").precision
+    ampere, volta, pascal = ({"capability": list(pair)} for pair in ((8, 0), (7, 0), (6, 1)))
+    assert precision([ampere, {"capability": [12, 0]}]) == ["--bf16"]
+    assert precision([ampere, volta]) == ["--fp16"]
+    assert precision([ampere, pascal]) == precision([]) == []
+
+
+def test_commit(script, tmp_path):
+    """The commit of a checkout and whether it was changed; unknown outside git."""
+    commit = script("surroundings").commit
+    assert commit(tmp_path) == {"commit": "unknown", "dirty": None}
+    git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@example.org"]
+    (tmp_path / "file").write_text("one")
+    for words in (["init", "-q"], ["add", "file"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *words], check=True)
+    found = commit(tmp_path)
+    assert len(found["commit"]) == 40 and found["dirty"] is False
+    (tmp_path / "file").write_text("two")
+    assert commit(tmp_path) == {**found, "dirty": True}
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["srett", "--cpu"], "train: unknown model 'srett'; choose one of baseline, baseline-pre-norm, sret,"),
+        (["sret", "--cpu", "--data", "/nowhere"], "train: /nowhere/data-bin lacks dict.de.txt; run iwslt14_de_en/pre"),
+        (["sret", "--max-update", "0"], "argument --max-update: '0' is not a whole number of at least 1"),
+        (["sret", "--", "--max-tokens", "5"], "--max-tokens stands behind --, where train.sh would not see it"),
+    ],
+)
+def test_bad_words(words, sentence):
+    """What cannot work ends with one sentence."""
+    assert sentence in run(TRAIN, *words, status=2 if "--max" in sentence else 1)
+
+
+def test_save_dir_that_cannot_be(corpus, tmp_path):
+    """A file where the folder should be ends with one sentence."""
+    (tmp_path / "file").touch()
+    said = run(TRAIN, "sret", "--cpu", "--data", corpus, "--save-dir", tmp_path / "file" / "run", status=1)
+    assert f"train: --save-dir {tmp_path / 'file' / 'run'} cannot be written: Not a directory." in said
+
+
+def test_list():
+    """--list prints the table of models."""
+    said = run(TRAIN, "--list")
+    assert all(f"  {name} " in said for name in PARAMETERS)
+    assert "--arch sret_transformer_iwslt_de_en --encoder-layers 5 --decoder-layers 5 --nll-ratio 0.5" in said
+
+
+def test_sbatch(tmp_path):
+    """The SLURM file starts the recipe's train.sh once a machine, and tells it where it is."""
+    commands = {
+        "scontrol": "printf 'first\\nsecond\\n'",
+        "srun": '[[ $1 == --kill-on-bad-exit=1 ]] && shift && SLURM_NODEID=1 "$@"',
+    }
+    for name, text in commands.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    for recipe in RECIPES:
+        folder = tmp_path / "examples" / recipe
+        folder.mkdir(parents=True)
+        (folder / "train.sh").write_text('echo "$NNODES $NODE_RANK $MASTER_ADDR $MASTER_PORT: $*"')
+        variables = {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "x", "SLURM_JOB_ID": "40007"}
+        path = f"{tmp_path}:{os.environ['PATH']}"
+        job = ["bash", REPOSITORY / "examples" / recipe / "train.sbatch", "sret", "--seed", "2"]
+        environment = {**os.environ, **variables, "SLURM_SUBMIT_DIR": str(tmp_path), "PATH": path}
+        said = subprocess.run(job, env=environment, capture_output=True, text=True)
+        assert said.stdout == "2 1 first 20007: sret --seed 2\n", said.stderr
+
+
+@pytest.mark.slow
+def test_run_resume_and_finish(corpus, tmp_path):
+    """A run leaves all that is promised; the same call again does nothing; with more updates it goes on."""
+    words = ("--cpu", "--data", corpus, "--max-tokens", 150, "--seed", 7)
+    said = run(TRAIN, "sret", *words, "--max-update", 2, *TINY, RUNS=tmp_path)
+    assert "effective batch: 1 process(es) x update-freq 27 x max-tokens 150 = 4,050 tokens" in said
+    assert "WARNING: the recipe's effective batch is 4,096 tokens" in said
+    assert "sret: update     2 of 2   loss" in said
+
+    folder = tmp_path / "sret-seed7"
+    assert {"checkpoint1.pt", "checkpoint_last.pt", "checkpoint_best.pt"} <= {path.name for path in folder.iterdir()}
+    assert list((folder / "tensorboard").rglob("events*"))
+    log = (folder / "train.log").read_text()
+    assert '"train_num_updates": "2"' in log and '"valid_bleu"' in log
+    record = read_json(folder / "run.json")
+    (first,) = record["starts"]
+    assert (record["recipe"], record["model"], record["seed"]) == ("iwslt14_de_en", "sret", 7)
+    assert (first["status"], first["updates_before"], first["updates_after"]) == ("finished", 0, 2)
+    assert first["command"] in log and "--arch sret_transformer_iwslt_de_en" in first["command"]
+    assert first["batch"]["batch_tokens"] == 4050 and first["precision"] == "fp32"
+    assert first["packages"]["torch"] and first["hardware"]["cpu"] and first["commit"]
+
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "lock"}
+    assert "sret: finished, 2 updates are in" in run(TRAIN, "sret", *words, "--max-update", 2, *TINY, RUNS=tmp_path)
+    assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "lock"}
+
+    said = run(TRAIN, "sret", *words, "--max-update", 3, *TINY, RUNS=tmp_path)
+    assert "from update 2" in said and "update     3 of 3" in said and "update     1 of 3" not in said
+    second = read_json(folder / "run.json")["starts"][1]
+    assert (second["updates_before"], second["updates_after"]) == (2, 3)
+
+    said = run(TRAIN, "baseline", *words, "--save-dir", folder, status=1)
+    assert "holds a run with model sret, not baseline; name another --save-dir." in said
+
+
+def wait_until(process, holds):
+    """Wait, for 100 seconds at most, until something holds while a training runs."""
+    for _ in range(1000):
+        assert process.poll() is None, process.communicate()[0]
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError("nothing happened")
+
+
+@pytest.mark.slow
+def test_killed_and_resumed(corpus, tmp_path):
+    """After a kill, or a signal to end, the next call goes on, even if the kill cut the last checkpoint off."""
+    folder, last = tmp_path / "run", tmp_path / "run" / "checkpoint_last.pt"
+    words = ("baseline", "--cpu", "--data", corpus, "--save-dir", folder)
+    process = start(TRAIN, *words, *TINY)
+    try:
+        wait_until(process, last.exists)
+        assert "train: another training is running in" in run(TRAIN, *words, *TINY, status=1)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert read_json(folder / "run.json")["starts"][0]["status"] == "running"
+    os.truncate(last, 1000)
+
+    process = start(TRAIN, *words, *TINY)
+    wait_until(process, lambda: len(read_json(folder / "run.json")["starts"]) == 2)
+    mended = last.stat().st_mtime_ns
+    wait_until(process, lambda: last.stat().st_mtime_ns > mended)
+    process.terminate()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1 and "Traceback" not in said
+    assert "was half written; going on from checkpoint" in said and "baseline: from update " in said
+    ended = read_json(folder / "run.json")["starts"][1]
+    assert ended["status"] == "interrupted" and ended["updates_after"] > ended["updates_before"] > 0
+
+    done = ended["updates_after"]
+    assert f"from update {done}," in run(TRAIN, *words, "--max-update", done + 1, *TINY)
+    assert read_json(folder / "run.json")["starts"][2]["updates_after"] == done + 1
