@@ -34,8 +34,9 @@ OWN_OPTIONS = [
     *("--tensorboard-logdir", "--update-freq"),
 ]
 
-# With --cpu, validation translates a few batches only: the whole set would take longer than the updates.
-CPU_WORDS = ["--cpu", "--max-valid-steps", "2"]
+# With --cpu, validation translates a few batches only: the whole set would take longer than the updates. And updates
+# are slow: report more of them.
+CPU_WORDS = ["--cpu", "--max-valid-steps", "2", "--log-interval", "5"]
 
 
 def fairseq_words(args, settings, plan, precision):

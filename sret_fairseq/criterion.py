@@ -23,15 +23,14 @@ class ChunkedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, features: Tensor, weight: Tensor, targets: Tensor, smoothing: float, padding: int):
-        """Sum of losses over the tokens that are no padding.
+    def forward(ctx, features: Tensor, weight: Tensor, targets: Tensor, smoothing: float):
+        """Sum of losses over tokens.
 
         Args:
             features: (N, C).
             weight: (V, C), the projection to the vocabulary, of the same type.
             targets: (N,).
             smoothing: eps.
-            padding: the index of padding.
 
         Returns:
             the loss and, without gradient, the negative log-likelihood, both scalars in float32 (or float64).
@@ -48,23 +47,26 @@ class ChunkedLoss(torch.autograd.Function):
         # Gradients of unlikely words would vanish in float16, whose loss scale comes only later: lift them until then.
         ctx.lift = 1024.0 if features.dtype == torch.float16 else 1.0
 
-        for rows in torch.arange(len(features), device="cpu").split(max(1, CHUNK_SIZE // vocabulary)):
-            start, end = int(rows[0]), int(rows[-1]) + 1
-            chunk, target = features[start:end], targets[start:end, None]
-            real = (target != padding).to(wide)
+        for start in range(0, len(features), max(1, CHUNK_SIZE // vocabulary)):
+            chunk = features[start : start + max(1, CHUNK_SIZE // vocabulary)]
+            target = targets[start : start + len(chunk), None]
             logits = torch.mm(chunk, weight.t()).to(wide)
-            log_sum = logits.logsumexp(dim=1, keepdim=True)
-            negative = (log_sum - logits.gather(1, target)) * real
-            uniform = (vocabulary * log_sum - logits.sum(dim=1, keepdim=True)) * real
-            likelihood += negative.sum()
-            loss += a * negative.sum() + b * uniform.sum()
+            uniform = logits.sum(dim=1, keepdim=True).neg_()
+            negative = logits.gather(1, target).neg_()
+            largest = logits.amax(dim=1, keepdim=True)
+            exponentials = logits.sub_(largest).exp_()
+            total = exponentials.sum(dim=1, keepdim=True)
+            log_sum = total.log().add_(largest)
+            negative, uniform = (negative + log_sum).sum(), (uniform + vocabulary * log_sum).sum()
+            likelihood += negative
+            loss += a * negative + b * uniform
             if not (features_need or weight_needs):
                 continue
-            gradient = logits.sub_(log_sum).exp_().mul_(a + b * vocabulary).sub_(b)
-            gradient.scatter_add_(1, target, torch.full_like(real, -a)).mul_(real)
+            gradient = exponentials.mul_((a + b * vocabulary) / total).sub_(b)
+            gradient.scatter_add_(1, target, torch.full_like(total, -a))
             if features_grad is not None:
                 lifted = gradient * ctx.lift if ctx.lift != 1.0 else gradient
-                torch.mm(lifted.to(weight.dtype), weight, out=features_grad[start:end])
+                torch.mm(lifted.to(weight.dtype), weight, out=features_grad[start : start + len(chunk)])
             if weight_grad is not None:
                 weight_grad.addmm_(gradient.to(chunk.dtype).t(), chunk)
         ctx.save_for_backward(features_grad, weight_grad)
@@ -79,7 +81,7 @@ class ChunkedLoss(torch.autograd.Function):
             features_grad = features_grad * (scale / ctx.lift).to(features_grad.dtype)
         if weight_grad is not None:
             weight_grad = weight_grad * scale.to(weight_grad.dtype)
-        return features_grad, weight_grad, None, None, None
+        return features_grad, weight_grad, None, None
 
 
 @register_criterion("chunked_label_smoothed_cross_entropy", dataclass=LabelSmoothedCrossEntropyCriterionConfig)
@@ -101,15 +103,10 @@ class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             raise ValueError("--report-accuracy needs all logits at once; use label_smoothed_cross_entropy.")
         features = model(**sample["net_input"], features_only=True)[0][:, self.ignore_prefix_size :]
         targets = sample["target"][:, self.ignore_prefix_size :]
-        weight = model.decoder.output_projection.weight
-        loss, likelihood = ChunkedLoss.apply(
-            features.flatten(0, 1).to(weight.dtype),
-            weight,
-            targets.flatten(),
-            self.eps,
-            self.padding_idx,
-        )
         sentences = targets.size(0)
+        real = targets.ne(self.padding_idx)
+        weight = model.decoder.output_projection.weight
+        loss, likelihood = ChunkedLoss.apply(features[real].to(weight.dtype), weight, targets[real], self.eps)
         sample_size = sentences if self.sentence_avg else sample["ntokens"]
         logged = {
             "loss": loss.data,

@@ -90,6 +90,17 @@ def test_beams_of_a_sentence_share_the_caches_of_the_encoder():
     assert all(state[name]["encoder"].size(0) == 1 for name in caches)
 
 
+@TABLE
+def test_what_fairseq_does_before_it_translates_changes_nothing(options):
+    """make_generation_fast_ folds coefficients into plain numbers and spares dropouts: the same hypotheses."""
+    model, fast = build_sret(**options), build_sret(**options)
+    fast.make_generation_fast_()
+    batch = pad([source(9, seed=1), source(3, seed=2)], left=True)
+    for hypotheses, expected in zip(generate(fast, batch), generate(model, batch)):
+        assert hypotheses[0]["tokens"].tolist() == expected[0]["tokens"].tolist()
+        torch.testing.assert_close(hypotheses[0]["score"], expected[0]["score"], atol=1e-5, rtol=0)
+
+
 def test_a_prefix_must_be_decoded_token_by_token():
     """A state that starts in the middle would lack the keys of the tokens before: an error, not another translation."""
     model = build_sret()

@@ -83,19 +83,19 @@ def reorder(state: Dict[str, Dict[str, Optional[Tensor]]], new_order: Tensor) ->
     """
     ancestors = state["beams"]["ancestors"]
     assert ancestors is not None
-    beam = ancestors.size(1)
+    count, beam, length = ancestors.shape
     sentences, beams = new_order // beam, new_order % beam
-    firsts = sentences[::beam]
-    if bool((sentences == firsts.repeat_interleave(beam)[: len(sentences)]).all()) and len(sentences) % beam == 0:
-        kept = ancestors if keeps_all(firsts, ancestors.size(0)) else select_sentences(state, firsts)
-        state["beams"]["ancestors"] = kept.gather(1, beams.view(-1, beam, 1).expand(-1, -1, kept.size(2)))
+    together = len(sentences) % beam == 0
+    if together:
+        by_sentence = sentences.view(-1, beam)
+        firsts = by_sentence[:, :1]
+        together = bool((by_sentence == firsts).all())
+        if together and not (len(firsts) == count and bool((firsts[:, 0] == torch.arange(count).to(firsts)).all())):
+            ancestors = select_sentences(state, firsts[:, 0])
+    if together:
+        state["beams"]["ancestors"] = ancestors.gather(1, beams.view(-1, beam, 1).expand(-1, -1, length))
     else:
         separate(state, sentences, ancestors[sentences, beams])
-
-
-def keeps_all(sentences: Tensor, count: int) -> bool:
-    """Whether a selection is every sentence in its place."""
-    return len(sentences) == count and bool((sentences == torch.arange(count, device=sentences.device)).all())
 
 
 def select_sentences(state: Dict[str, Dict[str, Optional[Tensor]]], sentences: Tensor) -> Tensor:

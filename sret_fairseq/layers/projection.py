@@ -25,10 +25,12 @@ class FeedForward(nn.Module):
         # relu_dropout is the name that old fairseq configurations use.
         dropout = float(cfg.activation_dropout or cfg.relu_dropout or 0.0)
         self.dropout = FairseqDropout(dropout, module_name=self.__class__.__name__)
+        self.may_drop = dropout > 0
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, B, C) -> (T, B, C)."""
-        return self.fc2(self.dropout(self.activation(self.fc1(x))))
+        x = self.activation(self.fc1(x))
+        return self.fc2(self.dropout(x) if self.may_drop else x)
 
 
 class NonLinearProjection(nn.Module):

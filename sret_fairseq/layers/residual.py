@@ -86,8 +86,8 @@ class ResidualCoefficients(nn.Module):
             ]
             self.fixed = list(zip(*rows))
 
-    def forward(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
-        """Both inputs and the result: (T, B, C)."""
+    def combine(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
+        """Both inputs and the result: (T, B, C). A method of its own: calling a module costs more than the sum."""
         row = min(pass_index, self.passes - 1)
         if len(self.fixed) > 0:
             identity_factor, residual_factor = self.fixed[row]
@@ -123,11 +123,16 @@ class ResidualConnection(nn.Module):
         self.normalize_before = normalize_before
         self.layer_norm = LayerNorm(embed_dim, export=cfg.export)
         self.dropout = FairseqDropout(cfg.dropout, module_name=self.__class__.__name__)
+        self.may_drop = True
         self.coefficients = ResidualCoefficients(
             cfg.residual_coefficients,
             channels=embed_dim if cfg.residual_coefficient_size == "channel" else 1,
             passes=passes if cfg.residual_coefficients_per_pass else 1,
         )
+
+    def make_generation_fast_(self, retain_dropout: bool = False, **_) -> None:
+        """Spare the call of a dropout that does nothing; fairseq calls this before it translates."""
+        self.may_drop = retain_dropout
 
     def enter(self, x: Tensor) -> Tensor:
         """The input of f, x: (T, B, C) -> (T, B, C)."""
@@ -135,5 +140,7 @@ class ResidualConnection(nn.Module):
 
     def leave(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
         """The new stream from the old one and f's output, all (T, B, C)."""
-        x = self.coefficients(x, self.dropout(branch), pass_index)
+        if self.may_drop:
+            branch = self.dropout(branch)
+        x = self.coefficients.combine(x, branch, pass_index)
         return x if self.normalize_before else self.layer_norm(x)

@@ -24,7 +24,7 @@ def test_coefficients(design, passes, channels):
         row = pass_index if passes > 1 else 0
         c1 = 1 + module.identity[row] if design in ("both", "identity") else 1
         c2 = 1 + module.residual[row] if design in ("both", "residual") else 1
-        torch.testing.assert_close(module(x, branch, pass_index), c1 * x + c2 * branch)
+        torch.testing.assert_close(module.combine(x, branch, pass_index), c1 * x + c2 * branch)
 
 
 @pytest.mark.parametrize("channels", [1, 6])
@@ -46,12 +46,12 @@ def test_gradients_of_mixed_precision(dtypes, channels):
     torch.manual_seed(0)
     x, branch = (torch.randn(5, 2, 6, dtype=dtype, requires_grad=True) for dtype in dtypes)
     module = ResidualCoefficients("both", channels, 1)
-    module(x, branch, 0).square().sum().backward()
+    module.combine(x, branch, 0).square().sum().backward()
     for tensor, dtype in ((x, dtypes[0]), (branch, dtypes[1])):
         assert tensor.grad.dtype == dtype
     wide = [tensor.detach().float().requires_grad_() for tensor in (x, branch)]
     other = ResidualCoefficients("both", channels, 1)
-    other(*wide, 0).square().sum().backward()
+    other.combine(*wide, 0).square().sum().backward()
     for one, expected in ((x, wide[0]), (branch, wide[1])):
         torch.testing.assert_close(one.grad.float(), expected.grad, atol=0.03, rtol=0.02)
     for one, expected in zip(module.parameters(), other.parameters()):
@@ -69,7 +69,7 @@ def test_reduced_precision_keeps_small_changes(dtype):
     for parameter in module.parameters():
         assert parameter.item() == pytest.approx(1e-4, rel=0.01)
     x = torch.ones(1, 1, 1, dtype=dtype)
-    module(x, x, 0).sum().backward()
+    module.combine(x, x, 0).sum().backward()
     assert module.identity.grad.item() == module.residual.grad.item() == 1
 
 
