@@ -8,6 +8,8 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from torch import Tensor
 
+from sret_fairseq.layers.linear import product
+
 CHUNK_SIZE = 2**20  # logits of one chunk
 
 
@@ -50,7 +52,7 @@ class ChunkedLoss(torch.autograd.Function):
         for start in range(0, len(features), max(1, CHUNK_SIZE // vocabulary)):
             chunk = features[start : start + max(1, CHUNK_SIZE // vocabulary)]
             target = targets[start : start + len(chunk), None]
-            logits = torch.mm(chunk, weight.t()).to(wide)
+            logits = product(chunk, weight.t()).to(wide)
             uniform = logits.sum(dim=1, keepdim=True).neg_()
             negative = logits.gather(1, target).neg_()
             largest = logits.amax(dim=1, keepdim=True)
@@ -66,9 +68,9 @@ class ChunkedLoss(torch.autograd.Function):
             gradient.scatter_add_(1, target, torch.full_like(total, -a))
             if features_grad is not None:
                 lifted = gradient * ctx.lift if ctx.lift != 1.0 else gradient
-                torch.mm(lifted.to(weight.dtype), weight, out=features_grad[start : start + len(chunk)])
+                features_grad[start : start + len(chunk)] = product(lifted.to(weight.dtype), weight)
             if weight_grad is not None:
-                weight_grad.addmm_(gradient.to(chunk.dtype).t(), chunk)
+                weight_grad += product(gradient.to(chunk.dtype).t(), chunk)
         ctx.save_for_backward(features_grad, weight_grad)
         ctx.mark_non_differentiable(likelihood)
         return loss, likelihood
