@@ -10,7 +10,9 @@ from torch import Tensor
 
 from sret_fairseq.layers.linear import product
 
-CHUNK_SIZE = 2**20  # logits of one chunk
+# Logits of one chunk: few enough for a CPU's caches; elsewhere enough for a large product of matrices.
+CHUNK_SIZE = {"cpu": 2**20}
+LARGE_CHUNK_SIZE = 2**26
 
 
 class ChunkedLoss(torch.autograd.Function):
@@ -49,8 +51,9 @@ class ChunkedLoss(torch.autograd.Function):
         # Gradients of unlikely words would vanish in float16, whose loss scale comes only later: lift them until then.
         ctx.lift = 1024.0 if features.dtype == torch.float16 else 1.0
 
-        for start in range(0, len(features), max(1, CHUNK_SIZE // vocabulary)):
-            chunk = features[start : start + max(1, CHUNK_SIZE // vocabulary)]
+        rows = max(1, CHUNK_SIZE.get(features.device.type, LARGE_CHUNK_SIZE) // vocabulary)
+        for start in range(0, len(features), rows):
+            chunk = features[start : start + rows]
             target = targets[start : start + len(chunk), None]
             logits = product(chunk, weight.t()).to(wide)
             uniform = logits.sum(dim=1, keepdim=True).neg_()

@@ -40,7 +40,7 @@ class CriterionTask(Task):
 @pytest.mark.parametrize("options", [{}, {"ignore_prefix_size": 2}, {"sentence_avg": True}], ids=str)
 def test_equals_fairseq(monkeypatch, chunk_size, smoothing, options):
     """Loss, likelihood, counts and every gradient, whatever the chunks; with padding in the batch."""
-    monkeypatch.setattr(criterion, "CHUNK_SIZE", chunk_size)
+    monkeypatch.setitem(criterion.CHUNK_SIZE, "cpu", chunk_size)
     model = build_sret(share_decoder_input_output_embed=True).double()
     ours = losses_and_gradients(ChunkedLabelSmoothedCrossEntropy, model, smoothing, **options)
     theirs = losses_and_gradients(LabelSmoothedCrossEntropyCriterion, model, smoothing, **options)
