@@ -25,8 +25,7 @@ def updates_done(folder):
 def mend(folder):
     """Replace a last checkpoint that cannot be read by the newest other one of its folder.
 
-    fairseq copies checkpoint_last.pt from a checkpoint of the same moment and does not rename the copy, so a run that
-    is killed meanwhile leaves half of it.
+    The plugin makes fairseq write it whole or not at all; this is for a file that was damaged otherwise.
 
     Raises:
         SystemExit: there is no other checkpoint that can be read.
@@ -44,4 +43,4 @@ def mend(folder):
         temporary = last.with_suffix(".tmp")
         shutil.copy(others[-1], temporary)
         temporary.replace(last)
-        print(f"train: {last} was half written; going on from {others[-1].name}, its twin.")
+        print(f"train: {last} was damaged; going on from {others[-1].name}, the newest other one.")

@@ -9,6 +9,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from torch import Tensor
 
 from sret_fairseq.layers.linear import product
+from sret_fairseq.options import OptionError
 
 # Logits of one chunk: few enough for a CPU's caches; elsewhere enough for a large product of matrices.
 CHUNK_SIZE = {"cpu": 2**20}
@@ -96,16 +97,20 @@ class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     For models whose decoder projects to the vocabulary by one matrix: ``sret_transformer``, ``transformer``.
     """
 
+    def __init__(self, task, sentence_avg, label_smoothing, ignore_prefix_size=0, report_accuracy=False):
+        if report_accuracy:
+            raise OptionError("--report-accuracy needs all logits at once; use label_smoothed_cross_entropy.")
+        super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size)
+
     def forward(self, model, sample, reduce=True):
         """The loss of a batch, the sample size, and what to log, as in fairseq.
 
         Raises:
-            ValueError: an adaptive softmax, ``--report-accuracy`` or a loss for each token is asked for.
+            OptionError: the model has an adaptive softmax.
         """
         if model.decoder.adaptive_softmax is not None:
-            raise ValueError("chunked_label_smoothed_cross_entropy knows no adaptive softmax; use adaptive_loss.")
-        if self.report_accuracy or not reduce:
-            raise ValueError("--report-accuracy needs all logits at once; use label_smoothed_cross_entropy.")
+            raise OptionError("chunked_label_smoothed_cross_entropy knows no adaptive softmax; use adaptive_loss.")
+        assert reduce, "a loss for each token is not kept"
         features = model(**sample["net_input"], features_only=True)[0][:, self.ignore_prefix_size :]
         targets = sample["target"][:, self.ignore_prefix_size :]
         sentences = targets.size(0)

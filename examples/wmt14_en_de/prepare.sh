@@ -18,7 +18,8 @@ Usage: bash examples/wmt14_en_de/prepare.sh [--google] [OPTIONS]
 Prepares WMT14 English-German: Europarl v7, Common Crawl and News Commentary v9 (4,520,620 sentence pairs before
 cleaning, which is checked), newstest2013 for validation, newstest2014 for testing. Training text gets its punctuation
 normalised, all is tokenised with hyphens split off (as fairseq's prepare-wmt14en2de.sh does), joint BPE is learnt, and
-training pairs of more than 250 pieces or of lengths beyond 1 to 1.5 are dropped. Have some 15 GB of disk free.
+training pairs of more than 250 pieces or of lengths beyond 1 to 1.5 are dropped. Have some 15 GB of disk free (that is
+an estimate).
 
   --google               use the preprocessed archive wmt16_en_de_bpe32k instead (4,500,966 / 3,000 / 3,003 pairs,
                          tokenised and in BPE), which most published scores rest on. It lies on Google Drive (file id

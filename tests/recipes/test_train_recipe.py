@@ -279,7 +279,7 @@ def test_killed_and_resumed(corpus, tmp_path):
     process.terminate()
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 1 and "Traceback" not in said
-    assert "was half written; going on from checkpoint" in said and "baseline: from update " in said
+    assert "was damaged; going on from checkpoint" in said and "baseline: from update " in said
     ended = read_json(folder / "run.json")["starts"][1]
     assert ended["status"] == "interrupted" and ended["updates_after"] > ended["updates_before"] > 0
 
