@@ -53,7 +53,8 @@ def atomic(copy):
     @functools.wraps(copy)
     def copy_whole(src_path, dst_path, overwrite=False):
         copied = copy(src_path, f"{dst_path}.tmp", overwrite=overwrite)
-        os.replace(f"{dst_path}.tmp", dst_path)
+        if copied:
+            os.replace(f"{dst_path}.tmp", dst_path)
         return copied
 
     return copy_whole

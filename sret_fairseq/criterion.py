@@ -48,8 +48,9 @@ class ChunkedLoss(torch.autograd.Function):
         loss = features.new_zeros((), dtype=wide)
         likelihood = torch.zeros_like(loss)
         features_grad = torch.empty_like(features) if features_need else None
-        weight_grad = torch.zeros_like(weight) if weight_needs else None
-        # Gradients of unlikely words would vanish in float16, whose loss scale comes only later: lift them until then.
+        weight_grad = torch.zeros_like(weight, dtype=wide) if weight_needs else None  # a sum over all chunks
+        # Gradients of unlikely words would vanish in float16, whose loss scale comes only later: what goes back to the
+        # features is lifted until then. The weight's gradient sums over many tokens and could overflow.
         ctx.lift = 1024.0 if features.dtype == torch.float16 else 1.0
 
         rows = max(1, CHUNK_SIZE.get(features.device.type, LARGE_CHUNK_SIZE) // vocabulary)
@@ -75,11 +76,12 @@ class ChunkedLoss(torch.autograd.Function):
                 features_grad[start : start + len(chunk)] = product(lifted.to(weight.dtype), weight)
             if weight_grad is not None:
                 weight_grad += product(gradient.to(chunk.dtype).t(), chunk)
-        ctx.save_for_backward(features_grad, weight_grad)
+        ctx.save_for_backward(features_grad, None if weight_grad is None else weight_grad.to(weight.dtype))
         ctx.mark_non_differentiable(likelihood)
         return loss, likelihood
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx, scale: Tensor, _):
         """Scale the gradients by that of the loss."""
         features_grad, weight_grad = ctx.saved_tensors
@@ -94,7 +96,9 @@ class ChunkedLoss(torch.autograd.Function):
 class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     """``label_smoothed_cross_entropy``, equal up to rounding, with less memory and time.
 
-    For models whose decoder projects to the vocabulary by one matrix: ``sret_transformer``, ``transformer``.
+    For models whose decoder projects to the vocabulary by one matrix: ``sret_transformer``, ``transformer``. The matrix
+    is used outside of the model's forward, so ``--find-unused-parameters`` takes ``--ddp-backend legacy_ddp`` or
+    ``--share-decoder-input-output-embed``, and FSDP does not work.
     """
 
     def __init__(self, task, sentence_avg, label_smoothing, ignore_prefix_size=0, report_accuracy=False):
@@ -116,6 +120,8 @@ class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         sentences = targets.size(0)
         real = targets.ne(self.padding_idx)
         weight = model.decoder.output_projection.weight
+        if not torch.is_grad_enabled():
+            weight = weight.detach()  # so that validation computes no gradient of it
         loss, likelihood = ChunkedLoss.apply(features[real].to(weight.dtype), weight, targets[real], self.eps)
         sample_size = sentences if self.sentence_avg else sample["ntokens"]
         logged = {

@@ -42,7 +42,7 @@ class SretDecoder(TransformerDecoderBase):
         super().build_output_projection(cfg, dictionary, embed_tokens)
         if self.output_projection is not None:
             weight = self.output_projection.weight
-            self.output_projection = Linear(weight.size(1), weight.size(0), bias=False)
+            self.output_projection = Linear(weight.size(1), weight.size(0), bias=False, device="meta")
             self.output_projection.weight = weight
 
     def embed(self, tokens: Tensor, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]) -> Tensor:
@@ -80,7 +80,7 @@ class SretDecoder(TransformerDecoderBase):
         Args:
             prev_output_tokens: (B, T), all tokens so far, also in incremental decoding.
             encoder_out: the encoder's output, or None.
-            incremental_state: fairseq's caches, or None.
+            incremental_state: fairseq's caches, changed in place, token by token from the first one on; or None.
             full_context_alignment: also attend to later tokens.
             alignment_layer: the recursion group whose last cross-attention is returned (default: the last group; in
                 training none, since nothing reads it there and it would cost time).

@@ -2,6 +2,8 @@
 
 fairseq stores no dictionary in a checkpoint. With another one of the same size the weights fit, and every word is
 another one. So a digest of each dictionary travels in the metadata of the state dict, torch's place for such things.
+Where a state dict is made anew (fairseq does so for ``--*-layers-to-keep`` and for averages of ``--store-ema``) the
+metadata are lost, and nothing is compared.
 """
 
 import hashlib

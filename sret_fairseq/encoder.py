@@ -91,10 +91,11 @@ class SretEncoder(TransformerEncoderBase):
         A search does so at every step, mostly among copies of one sentence: ``sentences`` tells that they are, and
         nothing is moved then.
         """
-        before = encoder_out["sentences"][0]
-        after = before.index_select(0, new_order)
-        if after.size(0) == before.size(0) and bool((after == before).all()):
-            return encoder_out
+        if "sentences" in encoder_out:
+            before = encoder_out["sentences"][0]
+            after = before.index_select(0, new_order)
+            if after.size(0) == before.size(0) and bool((after == before).all()):
+                return encoder_out
         reordered: Dict[str, List[Tensor]] = {}
         for name, tensors in encoder_out.items():
             dim = 1 if name == "encoder_out" or name == "encoder_states" else 0

@@ -12,7 +12,7 @@ def without_tpu(configure):
     @functools.wraps(configure)
     def configure_without_tpu(args):
         configure(args)
-        if getattr(args, "tpu", False) and importlib.util.find_spec("torch_xla") is None:
+        if getattr(args, "bf16", False) and importlib.util.find_spec("torch_xla") is None:
             args.tpu = False
 
     return configure_without_tpu

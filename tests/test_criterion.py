@@ -82,6 +82,15 @@ def test_autocast():
     assert (cast[2][name] - exact[2][name]).norm() < 0.05 * exact[2][name].norm()
 
 
+def test_validation_computes_no_gradient(monkeypatch):
+    """One product a chunk, the logits, and not a second one for a gradient that nobody asked for."""
+    calls = []
+    monkeypatch.setattr(criterion, "product", lambda a, b: calls.append(1) or a @ b)
+    with torch.no_grad():
+        ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1)(build_sret(), sample())
+    assert len(calls) == 1
+
+
 def test_evaluation_keeps_no_gradient():
     """Under no_grad, as in validation, the numbers are the same and nothing is kept."""
     model = build_sret()

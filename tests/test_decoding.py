@@ -101,6 +101,25 @@ def test_what_fairseq_does_before_it_translates_changes_nothing(options):
         torch.testing.assert_close(hypotheses[0]["score"], expected[0]["score"], atol=1e-5, rtol=0)
 
 
+def test_new_weights_after_preparation_are_used():
+    """A prepared model, as a hub gives it, can load other weights: no folded number of the old ones stays."""
+    prepared, other = build_sret(), build_sret(seed=1)
+    prepared.make_generation_fast_()
+    prepared.load_state_dict(other.state_dict())
+    batch, targets = source(6)[None], target(5)[None]
+    torch.testing.assert_close(logits(prepared, batch, targets), logits(other, batch, targets), atol=1e-6, rtol=0)
+
+
+def test_gradients_pass_through_incremental_decoding():
+    """Decoding step by step with gradients, as training on one's own output does, gives those of the full pass."""
+    model = build_sret(dropout=0.0).double()
+    batch, targets = source(6)[None], target(5)[None]
+    wanted = torch.autograd.grad(logits(model, batch, targets).square().sum(), list(model.parameters()))
+    stepwise, _ = decode_stepwise(model, batch, targets)
+    for gradient, other in zip(torch.autograd.grad(stepwise.square().sum(), list(model.parameters())), wanted):
+        torch.testing.assert_close(gradient, other, atol=1e-8, rtol=1e-6)
+
+
 def test_a_prefix_must_be_decoded_token_by_token():
     """A state that starts in the middle would lack the keys of the tokens before: an error, not another translation."""
     model = build_sret()

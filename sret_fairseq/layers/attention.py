@@ -106,7 +106,8 @@ def append_in_place(buffer: Optional[Tensor], past: int, new: Tensor) -> Tensor:
         the buffer with ``past + n`` of them.
     """
     batch, _, heads, size, width = new.shape
-    if buffer is None or buffer.size(3) < past + size:
+    # With gradients the earlier steps need what they read: a new buffer at every step.
+    if buffer is None or buffer.size(3) < past + size or torch.is_grad_enabled():
         larger = new.new_empty([batch, 2, heads, max(2 * (past + size), 16 * size), width])
         if buffer is not None:
             larger.narrow(3, 0, past).copy_(buffer.narrow(3, 0, past))

@@ -90,7 +90,8 @@ def reorder(state: Dict[str, Dict[str, Optional[Tensor]]], new_order: Tensor) ->
         by_sentence = sentences.view(-1, beam)
         firsts = by_sentence[:, :1]
         together = bool((by_sentence == firsts).all())
-        if together and not (len(firsts) == count and bool((firsts[:, 0] == torch.arange(count).to(firsts)).all())):
+        everyone = torch.arange(count, device=firsts.device)
+        if together and not (len(firsts) == count and bool((firsts[:, 0] == everyone).all())):
             ancestors = select_sentences(state, firsts[:, 0])
     if together:
         state["beams"]["ancestors"] = ancestors.gather(1, beams.view(-1, beam, 1).expand(-1, -1, length))

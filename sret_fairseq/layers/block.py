@@ -81,7 +81,7 @@ class DecoderBlock(nn.Module):
         Args:
             x: (T, B, C), in incremental decoding the beams of each sentence: (K, B, C).
             encoder_out: (S, B, encoder's C), or None.
-            encoder_mask: boolean (B, 1, 1, S), True where cross-attention may go, or None.
+            encoder_mask: (B, 1, 1, S), True where cross-attention may go, or additive, or None.
             layout: what self-attention sees in this pass.
             incremental_state: fairseq's caches, or None.
             pass_index: which pass this is.

@@ -39,6 +39,7 @@ def onednn_pays(x: Tensor, weight: Tensor) -> bool:
         and x.device.type == "cpu"
         and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu")
+        and not torch.jit.is_tracing()
     )
 
 
@@ -61,6 +62,7 @@ class OneDnnLinear(torch.autograd.Function):
         return onednn_linear(x, weight, bias)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx, gradient: Tensor):
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
@@ -80,6 +82,15 @@ class Linear(nn.Linear):
         """Keep the weight in oneDNN's own form as well; fairseq calls this before it translates."""
         if mkl_is_slow() and self.weight.dtype == torch.float32 and self.weight.device.type == "cpu":
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), 1)
+
+    def _load_from_state_dict(self, *args) -> None:
+        """Forget the packed weight, which is of the old one."""
+        self.packed = None
+        super()._load_from_state_dict(*args)
+
+    def __getstate__(self):
+        """Copies go without the packed weight, which torch cannot copy."""
+        return {name: value for name, value in self.__dict__.items() if name != "packed"}
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., D)."""

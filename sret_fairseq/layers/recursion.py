@@ -104,7 +104,7 @@ class RecursiveDecoderLayer(nn.Module):
         Args:
             x: (T, B, C), in incremental decoding the beams of each sentence: (K, B, C).
             encoder_out: (S, B, encoder's C), or None.
-            encoder_mask: boolean (B, 1, 1, S), True where cross-attention may go, or None.
+            encoder_mask: (B, 1, 1, S), True where cross-attention may go, or additive, or None.
             layouts: what self-attention sees in each pass.
             incremental_state: fairseq's caches, or None.
             need_weights: also return the weights of the last cross-attention.

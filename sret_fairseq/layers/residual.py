@@ -86,6 +86,11 @@ class ResidualCoefficients(nn.Module):
             ]
             self.fixed = list(zip(*rows))
 
+    def _load_from_state_dict(self, *args) -> None:
+        """Forget the plain numbers, which are of the old coefficients."""
+        self.fixed = []
+        super()._load_from_state_dict(*args)
+
     def combine(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
         """Both inputs and the result: (T, B, C). A method of its own: calling a module costs more than the sum."""
         row = min(pass_index, self.passes - 1)

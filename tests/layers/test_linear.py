@@ -1,5 +1,8 @@
 """Products by oneDNN against torch's own, and where they are left to torch."""
 
+import copy
+import pickle
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -113,6 +116,34 @@ def test_a_half_precision_copy_forgets_the_packed_weight(by_onednn):
     layer = layer.bfloat16()
     with torch.no_grad():
         torch.testing.assert_close(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+@needs_onednn
+def test_copies_and_new_weights(by_onednn):
+    """A prepared layer can be copied, pickled and given other weights: what was packed is forgotten, not used."""
+    layer, other = Linear(24, 36), Linear(24, 36)
+    layer.make_generation_fast_()
+    x = torch.randn(5, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(copy.deepcopy(layer)(x), layer(x), atol=1e-5, rtol=0)
+        torch.testing.assert_close(pickle.loads(pickle.dumps(layer))(x), layer(x), atol=1e-5, rtol=0)
+        layer.load_state_dict(other.state_dict())
+        torch.testing.assert_close(layer(x), other(x), atol=1e-5, rtol=0)
+
+
+def test_tracing_is_torchs(no_onednn):
+    """torch.jit.trace knows no fused operator of oneDNN."""
+    layer, x = Linear(24, 36), torch.randn(5, 24)
+    traced = torch.jit.trace(layer, x, check_trace=False)
+    torch.testing.assert_close(traced(x), F.linear(x, layer.weight, layer.bias))
+
+
+def test_second_derivatives_are_refused(by_onednn):
+    """Rather than wrong."""
+    layer, x = Linear(24, 36), torch.randn(5, 24, requires_grad=True)
+    (first,) = torch.autograd.grad(layer(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
 
 
 def test_quantisation_noise_finds_the_layer():

@@ -51,7 +51,7 @@ def nucleus(scores, mass):
     "settings, allowed",
     [
         ({"sampling_topk": 3}, lambda scores: most_likely(scores, 3)),
-        ({"sampling_topp": 0.3}, lambda scores: nucleus(scores, 0.3)),
+        ({"sampling_topp": 0.5}, lambda scores: nucleus(scores, 0.5)),
     ],
     ids=["top-k", "top-p"],
 )
