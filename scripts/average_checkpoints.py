@@ -5,6 +5,7 @@ from the last of them; optimizer state is left out. Nothing but data is read fro
 """
 
 import argparse
+import functools
 import os
 import pickle
 import re
@@ -16,6 +17,11 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 EPOCH_FILE = re.compile(r"checkpoint(\d+)\.pt")
 UPDATE_FILE = re.compile(r"checkpoint_\d+_(\d+)\.pt")
+
+
+def numbered_checkpoints(folder, pattern):
+    """Return ``(number, path)`` of the checkpoints of a folder, by their number: the one group of the pattern."""
+    return sorted((int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name)))
 
 
 def last_checkpoints(folder, pattern, count, upper_bound, option):
@@ -33,13 +39,13 @@ def last_checkpoints(folder, pattern, count, upper_bound, option):
     """
     if count < 1:
         raise SystemExit(f"{option} {count}: give a number of at least 1.")
-    numbered = [(int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
+    numbered = numbered_checkpoints(folder, pattern)
     if upper_bound is not None:
         numbered = [(number, path) for number, path in numbered if number <= upper_bound]
     if len(numbered) < count:
         bounded = "" if upper_bound is None else f" up to {upper_bound}"
         raise SystemExit(f"{option} {count}: {folder} has only {len(numbered)} such checkpoints{bounded}.")
-    return [path for _, path in sorted(numbered)[-count:]]
+    return [path for _, path in numbered[-count:]]
 
 
 def select(args):
@@ -78,6 +84,7 @@ def check_output(output, inputs):
         raise SystemExit(f"--output: {output} is one of the checkpoints to average; choose another name.")
 
 
+@functools.cache
 def package_file(name):
     """Return what a file of the package defines; importing the package would import fairseq, which takes longer."""
     return runpy.run_path(str(ROOT / "sret_fairseq" / name))

@@ -3,25 +3,13 @@
 import argparse
 import hashlib
 import json
-import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import lines
+import surroundings
 
 SPLITS = ("train", "valid", "test")
-PACKAGES = ("sacremoses", "subword-nmt", "ve-fairseq", "fairseq", "torch", "numpy")
-
-
-def versions():
-    """Return the versions of Python and of the packages that are installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+PACKAGES = ("python", "sacremoses", "subword-nmt", "ve-fairseq", "fairseq", "torch", "numpy")
 
 
 def sha256(path):
@@ -66,7 +54,7 @@ def main():
         "references": args.references,
         "tokeniser": args.tokeniser,
         "bpe_operations": args.bpe_operations,
-        "versions": versions(),
+        "versions": surroundings.versions(PACKAGES),
     }
     with lines.writing(args.out / "prepare.json") as file:
         file.write(json.dumps(description, indent=2) + "\n")

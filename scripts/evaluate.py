@@ -8,7 +8,6 @@ kept.
 
 import argparse
 import json
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -66,8 +65,8 @@ def parse_args(words):
     if args.last < 1:
         parser.error(f"--last {args.last} must be at least 1.")
     name = args.recipe.name
-    runs = Path(os.environ.get("RUNS") or ROOT / "runs" / name)
-    args.data = (args.data or Path(os.environ.get("DATA") or ROOT / "data" / name)).resolve()
+    runs = recipe_settings.runs_folder(name)
+    args.data = (args.data or recipe_settings.data_folder(name)).resolve()
     args.out = (args.out or runs / "evaluation").resolve()
     args.runs = find_runs(args.runs, runs)
     args.generate_words = [*args.generate.split(), *words[split + 1 :]]

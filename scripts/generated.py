@@ -22,10 +22,13 @@ def read(path, count):
     return [translations[number] for number in range(count)], speed
 
 
-def score(translations, references):
-    """Return BLEU and chrF of detokenised text, each with its sacreBLEU signature."""
+def score(translations, references, **entries):
+    """Return BLEU and chrF of detokenised text by name, ``(score, signature)``; ``entries`` are added to signatures."""
     result = {}
-    for name, metric in (("bleu", sacrebleu.BLEU()), ("chrf", sacrebleu.CHRF())):
-        result[name] = metric.corpus_score(translations, [references]).score
-        result[f"{name}_signature"] = str(metric.get_signature())
+    for name, metric in (("sacreBLEU", sacrebleu.BLEU()), ("chrF", sacrebleu.CHRF())):
+        value = metric.corpus_score(translations, [references]).score
+        signature = metric.get_signature()
+        for key, text in entries.items():
+            signature.update(key, text)
+        result[name] = (value, str(signature))
     return result

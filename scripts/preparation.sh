@@ -111,7 +111,7 @@ get() {
 begin_steps() {
   inputs=("$@")
   steps_begin "$out/steps" "${inputs[@]}" "$0" "$root/constraints.txt" "$root/scripts/"{preparation,steps}.sh \
-    "$root/scripts/"{archives,bpe,clean_pairs,describe_data,lines,raw_text,reference,segments,tokenise}.py \
+    "$root/scripts/"{archives,bpe,clean_pairs,describe_data,lines,raw_text,reference,segments,surroundings,tokenise}.py \
     "$root/scripts/"{iwslt14,wmt14}.py
 }
 
@@ -213,16 +213,18 @@ binarise() {
 }
 
 run_preprocess() {
-  local log=$out/preprocess.log
+  # Kept in memory: on a full disk a log would lose the very line that says so. Writing the log may fail.
+  local output failed=''
   rm -rf "$out/data-bin" "$out/data-bin.part"
-  if ! "$bin/fairseq-preprocess" --source-lang "${languages[0]}" --target-lang "${languages[1]}" --joined-dictionary \
-    --trainpref "$out/bpe/train" --validpref "$out/bpe/valid" --testpref "$out/bpe/test" \
-    --destdir "$out/data-bin.part" --workers "$WORKERS" "$@" >"$log" 2>&1; then
-    rm -rf "$out/data-bin.part"
-    die "fairseq-preprocess failed: $(tail -n 1 "$log") (its whole output: $log)"
-  fi
+  output=$("$bin/fairseq-preprocess" --source-lang "${languages[0]}" --target-lang "${languages[1]}" \
+    --joined-dictionary --trainpref "$out/bpe/train" --validpref "$out/bpe/valid" --testpref "$out/bpe/test" \
+    --destdir "$out/data-bin.part" --workers "$WORKERS" "$@" 2>&1) || failed=1
+  [[ -z $failed ]] || rm -rf "$out/data-bin.part"
+  (printf '%s\n' "$output" >"$out/preprocess.log") || true
+  [[ -z $failed ]] ||
+    die "fairseq-preprocess failed: ${output##*$'\n'} (its whole output: $out/preprocess.log)"
   mv "$out/data-bin.part" "$out/data-bin"
-  sed -n 's/.*fairseq_cli\.preprocess[ |:]*\(\[.*\]\)/\1/p' "$log"
+  sed -n 's/.*fairseq_cli\.preprocess[ |:]*\(\[.*\]\)/\1/p' <<<"$output"
 }
 
 # expect_lines FILE NUMBER: warn when FILE has nearly that many lines, end when it is far off, unless --any-size.

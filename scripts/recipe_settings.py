@@ -1,6 +1,10 @@
 """The settings of a recipe: its train.yaml, read as words for ``fairseq-train``."""
 
+import os
 from collections import namedtuple
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # Sections whose ``_name`` is an option of the command line by itself.
 NAMED = {"task": "task", "criterion": "criterion", "optimizer": "optimizer", "lr_scheduler": "lr-scheduler"}
@@ -24,6 +28,16 @@ Settings.__doc__ = """What train.yaml says.
 ``words`` for every run; ``languages`` (source, target); ``max_tokens`` of one batch on one process, ``batch_tokens`` of
 an update over all of them; ``max_update``; ``seed``.
 """
+
+
+def data_folder(recipe):
+    """The folder that prepare.sh makes: $DATA or data/RECIPE."""
+    return Path(os.environ.get("DATA") or ROOT / "data" / recipe)
+
+
+def runs_folder(recipe):
+    """The folder of a recipe's runs: $RUNS or runs/RECIPE."""
+    return Path(os.environ.get("RUNS") or ROOT / "runs" / recipe)
 
 
 def read(path):

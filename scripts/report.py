@@ -10,12 +10,13 @@ import datetime
 import json
 import os
 import platform
-from importlib import metadata
 from pathlib import Path
 
 import curves
 import generated
+import surroundings
 import training_log
+from tables import markdown
 
 COLUMNS = (
     "system",
@@ -32,7 +33,10 @@ def measure(folder, references):
     """Return everything measured of the system in ``folder``, and its translations."""
     translations, speed = generated.read(folder / "generate.log", len(references))
     numbers = training_log.summarise(folder / "train.log")
-    numbers.update(generated.score(translations, references), decoded_sentences_per_second=speed)
+    for name, (value, signature) in generated.score(translations, references).items():
+        key = {"sacreBLEU": "bleu", "chrF": "chrf"}[name]
+        numbers.update({key: value, f"{key}_signature": signature})
+    numbers["decoded_sentences_per_second"] = speed
     return numbers, translations
 
 
@@ -51,16 +55,7 @@ def table(systems):
                 f"{numbers['decoded_sentences_per_second']:.1f}",
             )
         )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [f"| {' | '.join(map(align, row, widths, range(len(row))))} |" for row in rows]
-    rule = ["-" * width + (":" if column else "-") for column, width in enumerate(widths)]
-    lines.insert(1, f"|-{'|-'.join(rule)}|")
-    return "\n".join(lines)
-
-
-def align(cell, width, column):
-    """Return a cell of the table: names to the left, numbers to the right."""
-    return cell.rjust(width) if column else cell.ljust(width)
+    return markdown(rows)
 
 
 def sample_text(samples):
@@ -73,25 +68,15 @@ def environment():
     """Return the machine and the versions that the numbers depend on."""
     import torch
 
-    fairseq = next(name for name in ("ve-fairseq", "fairseq") if has_package(name))
-    packages = ("sret_fairseq", fairseq, "torch", "numpy", "sacrebleu", "sentencepiece")
+    packages = ("sret_fairseq", "ve-fairseq", "fairseq", "torch", "numpy", "sacrebleu", "sentencepiece")
     return {
         "date": datetime.date.today().isoformat(),
         "machine": f"{os.cpu_count()}-core {platform.machine()} CPU",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in packages if has_package(name)},
+        "versions": surroundings.versions(packages),
     }
-
-
-def has_package(name):
-    """Whether the distribution ``name`` is installed."""
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def named_folder(text):

@@ -9,6 +9,7 @@ import re
 import socket
 from collections import namedtuple
 
+import generated
 import sacrebleu
 from sacremoses import MosesDetokenizer
 
@@ -53,14 +54,7 @@ def compound_split_bleu(hypotheses, references):
 
 def sacre_scores(hypotheses, references, **signature):
     """sacreBLEU and chrF of detokenised lines, as ``{name: Score}``; ``signature`` are entries to add to it."""
-    result = {}
-    for name, metric in (("sacreBLEU", sacrebleu.BLEU()), ("chrF", sacrebleu.CHRF())):
-        value = metric.corpus_score(hypotheses, [references]).score
-        said = metric.get_signature()
-        for key, text in signature.items():
-            said.update(key, text)
-        result[name] = Score(value, str(said))
-    return result
+    return {name: Score(*made) for name, made in generated.score(hypotheses, references, **signature).items()}
 
 
 def sacrebleu_reference(test_set, pair, count):

@@ -28,11 +28,13 @@ step() {
   printf '\n== %s\n' "$name"
   rm -f "$stamp"
   "$@"
-  steps_seal "${outputs[@]}" >"$stamp.new"
+  if ! steps_seal "${outputs[@]}" >"$stamp.new"; then
+    rm -f "$stamp.new"
+    return 1
+  fi
   mv "$stamp.new" "$stamp"
 }
 
 steps_seal() {
-  printf '%s\n' "$steps_chain"
-  cksum -- "$@"
+  printf '%s\n' "$steps_chain" && cksum -- "$@"
 }

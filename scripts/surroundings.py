@@ -61,5 +61,11 @@ def packages():
     return {"python": platform.python_version(), **dict(sorted(installed.items(), key=lambda item: item[0].lower()))}
 
 
+def versions(names):
+    """The versions of those of these packages that are installed."""
+    installed = packages()
+    return {name: installed[name] for name in names if name in installed}
+
+
 if __name__ == "__main__":
     print(json.dumps(hardware()))

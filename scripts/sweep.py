@@ -19,6 +19,7 @@ from pathlib import Path
 
 import gather
 import recipe_models
+import recipe_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -150,7 +151,7 @@ def main():
     args = parse_args(sys.argv[1:])
     runs = read_table(args.table) if args.table else [Run(m, seed) for m in args.models for seed in args.seeds]
     check_runs(runs, args.recipe)
-    folder = Path(os.environ.get("RUNS") or ROOT / "runs" / args.recipe).resolve()
+    folder = recipe_settings.runs_folder(args.recipe).resolve()
     out = (args.out or folder / "sweep").resolve()
     out.mkdir(parents=True, exist_ok=True)
     sweep = Sweep(args.recipe, folder, out, args.data and args.data.resolve(), args.train_words, args.gpus)

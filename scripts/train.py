@@ -161,8 +161,8 @@ def parse_args(words):
 def complete(args, settings):
     """Fill in what was not given."""
     name = args.recipe.name
-    runs = Path(os.environ.get("RUNS") or ROOT / "runs" / name)
-    args.data = (args.data or Path(os.environ.get("DATA") or ROOT / "data" / name)).resolve()
+    runs = recipe_settings.runs_folder(name)
+    args.data = (args.data or recipe_settings.data_folder(name)).resolve()
     suffix = f"-seed{args.seed}" if args.seed else ""
     args.save_dir = (args.save_dir or runs / f"{args.model}{suffix}").resolve()
     args.seed = args.seed or settings.seed
@@ -198,9 +198,7 @@ def prepare(args, settings):
 
 def train(args, settings, lock):
     """Go on with the training until it is finished; the exit status."""
-    if first_node():
-        resume.mend(args.save_dir)
-    done = resume.updates_done(args.save_dir)
+    done = resume.mend(args.save_dir) if first_node() else resume.updates_done(args.save_dir)
     if done >= args.max_update:
         print(f"{args.model}: finished, {done:,} updates are in {args.save_dir}; --max-update N trains on.")
         return 0
@@ -216,8 +214,7 @@ def train(args, settings, lock):
         code = run(command, args.save_dir / "train.log", lock, args.model, args.max_update)
         status = "failed" if code else "finished"
     finally:
-        resume.mend(args.save_dir)
-        run_record.end(args.save_dir, status, resume.updates_done(args.save_dir))
+        run_record.end(args.save_dir, status, resume.mend(args.save_dir))
     if code:
         print(f"train: {args.model} failed; see the end of {args.save_dir / 'train.log'}.", file=sys.stderr)
     return 1 if code else 0

@@ -10,7 +10,6 @@ import files
 import generated
 
 ROOT = Path(__file__).resolve().parent.parent
-PATTERNS = {"update": average_checkpoints.UPDATE_FILE, "epoch": average_checkpoints.EPOCH_FILE}
 
 
 def last_checkpoints(folder, count):
@@ -18,10 +17,10 @@ def last_checkpoints(folder, count):
 
     A short run has fewer of them, or none.
     """
-    for pattern in PATTERNS.values():
-        found = [(int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name))]
+    for pattern in (average_checkpoints.UPDATE_FILE, average_checkpoints.EPOCH_FILE):
+        found = average_checkpoints.numbered_checkpoints(folder, pattern)
         if found:
-            return [path for _, path in sorted(found)[-count:]]
+            return [path for _, path in found[-count:]]
     return [folder / "checkpoint_last.pt"]
 
 

@@ -1,6 +1,7 @@
 """What a model is made of, for the log."""
 
-from typing import Dict, List
+import math
+from typing import Dict, List, Tuple
 
 from torch import nn
 
@@ -34,12 +35,17 @@ def parameter_counts(model: nn.Module) -> Dict[str, int]:
     return {"total": sum(counts.values()), **counts}
 
 
+def blocks_and_passes(model: nn.Module, side: str) -> Tuple[int, int]:
+    """Distinct blocks of the encoder or the decoder and passes through each; their product is the virtual depth."""
+    groups, span = len(getattr(model, side).layers), getattr(model.cfg, f"{side}_recursion_span")
+    return groups * span, getattr(model.cfg, f"{side}_recursions")
+
+
 def side_line(model: nn.Module, side: str) -> str:
     """Blocks, passes and slices of the encoder or the decoder of a SretTransformerModel."""
     cfg = model.cfg
-    span, passes = getattr(cfg, f"{side}_recursion_span"), getattr(cfg, f"{side}_recursions")
-    trained = getattr(cfg, f"{side}_trained_recursions")
-    blocks = len(getattr(model, side).layers) * span
+    blocks, passes = blocks_and_passes(model, side)
+    span, trained = getattr(cfg, f"{side}_recursion_span"), getattr(cfg, f"{side}_trained_recursions")
     slices = ", ".join(map(str, slices_by_pass(cfg, side)))
     line = (
         f"sret_transformer {side}: {blocks} distinct blocks x {passes} passes = virtual depth {blocks * passes}, "
@@ -56,12 +62,7 @@ def side_line(model: nn.Module, side: str) -> str:
 def summary_lines(model: nn.Module) -> List[str]:
     """Parameters, blocks, passes, virtual depth and slices of a SretTransformerModel, one line each part."""
     counts = ", ".join(f"{part} {count:,}" for part, count in parameter_counts(model).items())
-    depth = sum(
-        len(getattr(model, side).layers)
-        * getattr(model.cfg, f"{side}_recursion_span")
-        * getattr(model.cfg, f"{side}_recursions")
-        for side in SIDES
-    )
+    depth = sum(math.prod(blocks_and_passes(model, side)) for side in SIDES)
     return [
         f"sret_transformer parameters: {counts}",
         *(side_line(model, side) for side in SIDES),

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import sacrebleu
-from recipe_helpers import SCRIPTS, SIZES, TINY, make_corpus, read_json, run
+from recipe_helpers import SIZES, TINY, make_corpus, read_json, run
 from sacremoses import MosesDetokenizer
 
 EVALUATE = "examples/wmt14_en_de/evaluate.sh"
@@ -25,10 +25,9 @@ HYPOTHESES = [
 
 
 @pytest.fixture
-def scores(monkeypatch):
+def scores(import_script):
     """The script as a module."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return importlib.import_module("scores")
+    return import_script("scores")
 
 
 def test_sacre_scores(scores, tmp_path):

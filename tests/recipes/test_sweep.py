@@ -5,7 +5,7 @@ import json
 import statistics
 
 import pytest
-from recipe_helpers import SCRIPTS, TINY, make_corpus, read_json, run
+from recipe_helpers import TINY, make_corpus, read_json, run
 
 SWEEP = "scripts/sweep.sh"
 
@@ -25,10 +25,9 @@ printf '{"systems": {"x": {"scores": {"test": {
 
 
 @pytest.fixture
-def sweep(monkeypatch, tmp_path):
+def sweep(import_script, monkeypatch, tmp_path):
     """A function that runs sweep.py on stand-ins and returns its status, its results and the calls of the stand-ins."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    module = importlib.import_module("sweep")
+    module = import_script("sweep")
     recipe = tmp_path / "examples" / "iwslt14_de_en"
     recipe.mkdir(parents=True)
     (recipe / "train.sh").write_text(TRAIN)

@@ -1,6 +1,5 @@
 """The recipes' train.sh: its settings, its models, its effective batch, and that it leaves, resumes and ends well."""
 
-import importlib
 import os
 import signal
 import subprocess
@@ -10,7 +9,7 @@ import time
 import pytest
 import torch
 from helpers import REPOSITORY, Task
-from recipe_helpers import SCRIPTS, TINY, make_corpus, read_json, run, start
+from recipe_helpers import TINY, make_corpus, read_json, run, start
 
 import sret_fairseq  # noqa: F401  (registers the model)
 
@@ -30,27 +29,20 @@ PARAMETERS = {
 }
 
 
-@pytest.fixture
-def script(monkeypatch):
-    """A function that imports a script as a module."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return importlib.import_module
-
-
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
     return make_corpus(tmp_path_factory.mktemp("iwslt14"))
 
 
-def settings(script, recipe):
-    return script("recipe_settings").read(REPOSITORY / "examples" / recipe / "train.yaml")
+def settings(import_script, recipe):
+    return import_script("recipe_settings").read(REPOSITORY / "examples" / recipe / "train.yaml")
 
 
-def parsed(script, recipe, model="sret"):
+def parsed(import_script, recipe, model="sret"):
     """What fairseq-train understands of a recipe's words."""
     from fairseq import options
 
-    words = [*script("recipe_models").model_words(model, recipe), *settings(script, recipe).words]
+    words = [*import_script("recipe_models").model_words(model, recipe), *settings(import_script, recipe).words]
     return options.parse_args_and_arch(options.get_training_parser(), ["data", *words])
 
 
@@ -62,12 +54,12 @@ def leaves(tree, path=()):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_hydra_and_train_sh_agree(script, recipe):
+def test_hydra_and_train_sh_agree(import_script, recipe):
     """Every setting that fairseq-hydra-train takes from train.yaml is the one that fairseq-train gets from train.sh."""
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
     from omegaconf import OmegaConf
 
-    ours = convert_namespace_to_omegaconf(parsed(script, recipe))
+    ours = convert_namespace_to_omegaconf(parsed(import_script, recipe))
     model = vars(ours.model)
     ours = leaves(OmegaConf.to_container(OmegaConf.masked_copy(ours, [key for key in ours if key != "model"])))
     hydra = [sys.executable, "-m", "fairseq_cli.hydra_train", "--cfg", "job", "--config-name", "train"]
@@ -75,7 +67,7 @@ def test_hydra_and_train_sh_agree(script, recipe):
     said = subprocess.run(hydra, capture_output=True, text=True, check=True).stdout
     theirs = leaves(OmegaConf.to_container(OmegaConf.create(said)))
 
-    per_run = script("recipe_settings").DECIDED_PER_RUN - {"model._name"}
+    per_run = import_script("recipe_settings").DECIDED_PER_RUN - {"model._name"}
     compared = 0
     for path, value in theirs.items():
         if ".".join(path) in per_run or (isinstance(value, str) and value.startswith("${")):
@@ -88,13 +80,13 @@ def test_hydra_and_train_sh_agree(script, recipe):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_parameters_of_the_models(script, recipe):
+def test_parameters_of_the_models(import_script, recipe):
     """Every model of the table can be built; those with the baseline's parameters have them within 2%."""
     from fairseq.models import ARCH_MODEL_REGISTRY
 
     counts = {}
-    for name in script("recipe_models").MODELS:
-        args = parsed(script, recipe, name)
+    for name in import_script("recipe_models").MODELS:
+        args = parsed(import_script, recipe, name)
         with torch.device("meta"):  # shapes without memory
             model = ARCH_MODEL_REGISTRY[args.arch].build_model(args, TaskOfOneDictionary())
         counts[name] = sum(
@@ -113,10 +105,10 @@ class TaskOfOneDictionary(Task):
         self.target_dictionary = self.source_dictionary
 
 
-def test_effective_batch(script):
+def test_effective_batch(import_script):
     """Batches are accumulated to the recipe's effective batch; where that cannot be, a warning says so."""
-    plan, wmt = script("training_plan"), settings(script, "wmt14_en_de")
-    assert wmt.batch_tokens == 28_672 and settings(script, "iwslt14_de_en").batch_tokens == 4_096
+    plan, wmt = import_script("training_plan"), settings(import_script, "wmt14_en_de")
+    assert wmt.batch_tokens == 28_672 and settings(import_script, "iwslt14_de_en").batch_tokens == 4_096
     for processes, max_tokens, update_freq in ((8, None, 1), (1, None, 8), (2, 7168, 2)):
         found = plan.share_out(wmt, processes, max_tokens=max_tokens)
         assert (found.update_freq, found.batch_tokens) == (update_freq, 28_672)
@@ -125,9 +117,9 @@ def test_effective_batch(script):
         assert "WARNING: the recipe's effective batch is 28,672" in plan.report(found, wmt.batch_tokens)[1]
 
 
-def test_launcher(script):
+def test_launcher(import_script):
     """One process is Python's, several are torchrun's, on several machines with the address of the first."""
-    plan, wmt = script("training_plan"), settings(script, "wmt14_en_de")
+    plan, wmt = import_script("training_plan"), settings(import_script, "wmt14_en_de")
     environment = {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "first", "MASTER_PORT": "29500"}
     assert "torch.distributed.run" not in plan.launcher(plan.share_out(wmt, 1), environment)
     assert "--nproc-per-node 4 --standalone" in " ".join(plan.launcher(plan.share_out(wmt, 4), environment))
@@ -140,18 +132,18 @@ def test_launcher(script):
         plan.node_count({"NNODES": "2"})
 
 
-def test_precision(script):
+def test_precision(import_script):
     """bf16 and fp16 are taken where every GPU multiplies them fast."""
-    precision = script("surroundings").precision
+    precision = import_script("surroundings").precision
     ampere, volta, pascal = ({"capability": list(pair)} for pair in ((8, 0), (7, 0), (6, 1)))
     assert precision([ampere, {"capability": [12, 0]}]) == ["--bf16"]
     assert precision([ampere, volta]) == ["--fp16"]
     assert precision([ampere, pascal]) == precision([]) == []
 
 
-def test_commit(script, tmp_path):
+def test_commit(import_script, tmp_path):
     """The commit of a checkout and whether it was changed; unknown outside git."""
-    commit = script("surroundings").commit
+    commit = import_script("surroundings").commit
     assert commit(tmp_path) == {"commit": "unknown", "dirty": None}
     git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@example.org"]
     (tmp_path / "file").write_text("one")

@@ -1,7 +1,6 @@
 """scripts/convert_transformer_checkpoint.py: what a trained transformer becomes, and what is refused."""
 
 import argparse
-import importlib
 import os
 import shlex
 import sys
@@ -34,10 +33,9 @@ SOURCES = {
 
 
 @pytest.fixture
-def script(monkeypatch):
+def script(import_script):
     """The script as a module."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return importlib.import_module("convert_transformer_checkpoint")
+    return import_script("convert_transformer_checkpoint")
 
 
 @pytest.fixture

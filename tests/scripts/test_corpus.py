@@ -1,6 +1,5 @@
 """scripts/corpus.py keeps held-out text out of train, splits the same way twice, and refuses bad text clearly."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -12,10 +11,9 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture
-def corpus(monkeypatch):
+def corpus(import_script):
     """The script as a module."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return importlib.import_module("corpus")
+    return import_script("corpus")
 
 
 def run(tmp_path, source, target, *options):

@@ -1,7 +1,6 @@
 """scripts/home_assistant.py reads sentence pairs from a wheel, and only from the wheel that it knows."""
 
 import hashlib
-import importlib
 import json
 import subprocess
 import sys
@@ -14,10 +13,9 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture
-def home_assistant(monkeypatch):
+def home_assistant(import_script):
     """The script as a module."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    return importlib.import_module("home_assistant")
+    return import_script("home_assistant")
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """scripts/lines.py keeps lines whole and in order in any number of processes; scripts/tokenise.py, with Moses too."""
 
-import importlib
 import os
 import shutil
 import signal
@@ -15,10 +14,9 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture
-def lines(monkeypatch):
+def lines(import_script, monkeypatch):
     """The script as a module, with ranges so small that a short file has several."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    module = importlib.import_module("lines")
+    module = import_script("lines")
     monkeypatch.setattr(module, "SMALLEST_RANGE", 50)
     monkeypatch.setattr(module, "BATCH", 7)
     return module
