@@ -11,6 +11,9 @@ from sret_fairseq.layers.recursion import RecursiveEncoderLayer, wrap_for_fairse
 from sret_fairseq.layers.slicing import encoder_layouts
 from sret_fairseq.options import group_count, slices_by_pass
 
+# In batches of shorter sentences, moving the tokens into slices costs more than the smaller attention saves.
+GATHER_FROM = 64
+
 
 class SretEncoder(TransformerEncoderBase):
     """``--encoder-layers`` blocks in groups of ``--encoder-recursion-span``, looped ``--encoder-recursions`` times.
@@ -29,6 +32,7 @@ class SretEncoder(TransformerEncoderBase):
         cfg.encoder.layers = blocks
         self.slices: List[int] = slices_by_pass(cfg, "encoder")
         self.slice_permutation: str = cfg.slice_permutation
+        self.gather_from: int = GATHER_FROM
 
     def build_encoder_layer(self, cfg) -> nn.Module:
         """One recursion group."""
@@ -60,7 +64,14 @@ class SretEncoder(TransformerEncoderBase):
         if has_padding:
             x = x.masked_fill(padding_mask.unsqueeze(-1), 0.0)
         x = x.transpose(0, 1)
-        layouts = encoder_layouts(padding_mask, has_padding, self.slices, self.slice_permutation, self.training)
+        layouts = encoder_layouts(
+            padding_mask,
+            has_padding,
+            self.slices,
+            self.slice_permutation,
+            self.training,
+            mask_like=x if src_tokens.size(1) < self.gather_from else None,
+        )
 
         states: List[Tensor] = []
         if return_all_hiddens:

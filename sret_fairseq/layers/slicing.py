@@ -15,7 +15,7 @@ from typing import List, NamedTuple, Optional
 import torch
 from torch import Tensor
 
-from sret_fairseq.layers.attention import allowed_keys
+from sret_fairseq.layers.attention import additive, allowed_keys
 
 
 class Layout(NamedTuple):
@@ -27,7 +27,7 @@ class Layout(NamedTuple):
         slots: (T * B), for every token its row among the n * B * G slots. Padding names a slot of the same sentence.
             None when the sentences stay whole.
         mask: True where attention may go, broadcastable to (B, H, T, T), with slices to (B * G, H, n, n), or None. No
-            row is all False. In incremental decoding additive, see attention.py.
+            row is all False. In incremental decoding and for masked slices additive, see attention.py.
         causal: without a mask: attention goes to earlier tokens only.
         rows: B * G, or 0 when the sentences stay whole.
         past: keys that are cached, in incremental decoding.
@@ -111,7 +111,23 @@ def sliced_sentences(
     return Layout(tokens, slots.t().flatten(), mask, causal, rows, 0)
 
 
-def encoder_layout(padding_mask: Tensor, has_padding: bool, slices: int, permutation: str) -> Layout:
+def masked_slices(padding_mask: Tensor, slice_of: Tensor, like: Tensor) -> Layout:
+    """The layout that leaves the tokens where they are and masks the keys outside a token's slice.
+
+    Args:
+        padding_mask: (B, T), True at padding.
+        slice_of: (B, T), the slice of each real token; whatever it says of padding.
+        like: has the type of the mask.
+    """
+    # Padding goes to the first slice, which has a token if the sentence has any: no row is without a key.
+    slice_of = slice_of.masked_fill(padding_mask, 0)
+    same_slice = slice_of[:, None, :, None] == slice_of[:, None, None, :]
+    return whole_sentences(additive(same_slice & allowed_keys(padding_mask), like), causal=False)
+
+
+def encoder_layout(
+    padding_mask: Tensor, has_padding: bool, slices: int, permutation: str, mask_like: Optional[Tensor] = None
+) -> Layout:
     """The layout of one sliced pass of the encoder.
 
     Args:
@@ -120,6 +136,7 @@ def encoder_layout(padding_mask: Tensor, has_padding: bool, slices: int, permuta
         slices: G.
         permutation: ``none`` for contiguous slices, ``interleave``, or ``random`` for contiguous slices of the
             sentence shuffled anew at every call.
+        mask_like: mask what lies outside a slice, with this tensor's type, instead of moving the tokens. For short text.
     """
     length = padding_mask.size(1)
     real = ~padding_mask
@@ -132,13 +149,20 @@ def encoder_layout(padding_mask: Tensor, has_padding: bool, slices: int, permuta
         lengths = real.sum(dim=1, keepdim=True).clamp(min=1)
         slice_of = ranks * slices // lengths
         place = ranks - (slice_of * lengths + slices - 1) // slices
+    if mask_like is not None:
+        return masked_slices(padding_mask, slice_of, mask_like)
     may_be_unused = has_padding or length % slices != 0
     size = (length + slices - 1) // slices
     return sliced_sentences(padding_mask, slice_of, place, slices, size, may_be_unused, causal=False)
 
 
 def encoder_layouts(
-    padding_mask: Tensor, has_padding: bool, slices: List[int], permutation: str, training: bool
+    padding_mask: Tensor,
+    has_padding: bool,
+    slices: List[int],
+    permutation: str,
+    training: bool,
+    mask_like: Optional[Tensor] = None,
 ) -> List[Layout]:
     """One layout per pass of the encoder; equal passes share one.
 
@@ -148,6 +172,7 @@ def encoder_layouts(
         slices: G of each pass.
         permutation: what happens to the tokens of every second pass: ``interleave``, ``random`` or ``none``.
         training: ``random`` draws in training only, and interleaves at inference, so that inference is deterministic.
+        mask_like: mask what lies outside a slice, with this tensor's type, instead of moving the tokens. For short text.
     """
     whole = whole_sentences(allowed_keys(padding_mask) if has_padding else None, causal=False)
     permuted = "interleave" if permutation == "random" and not training else permutation
@@ -160,6 +185,6 @@ def encoder_layouts(
                 if slices[earlier] == count and modes[earlier] == mode:
                     layout = layouts[earlier]
         if layout is None:
-            layout = encoder_layout(padding_mask, has_padding, count, mode)
+            layout = encoder_layout(padding_mask, has_padding, count, mode, mask_like)
         layouts.append(layout)
     return layouts

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import PAD, pad, source
+from helpers import PAD, build_sret, lengths, pad, source
 
 from sret_fairseq.layers.attention import SelfAttention, attend_with_weights
 from sret_fairseq.layers.slicing import encoder_layout, encoder_layouts, merge_slices, split_into_slices
@@ -29,10 +29,11 @@ def reference(attention, x, padding_mask, slices: int, interleaved: bool):
     return out
 
 
-def sliced(attention, x, padding_mask, slices: int, interleaved: bool):
-    """The module's form: gather, ordinary attention, scatter; zeros at padding, for comparison."""
+def sliced(attention, x, padding_mask, slices: int, interleaved: bool, masked: bool = False):
+    """The module's forms: gather, ordinary attention, scatter; or a mask. Zeros at padding, for comparison."""
     mode = "interleave" if interleaved else "none"
-    layout = encoder_layout(padding_mask, bool(padding_mask.any()), slices, mode)
+    layout = encoder_layout(padding_mask, bool(padding_mask.any()), slices, mode, x if masked else None)
+    assert (layout.tokens is None) == masked
     out = merge_slices(attention(split_into_slices(x, layout), layout.mask), layout, x.size(1))
     assert torch.isfinite(out).all()
     return out.masked_fill(padding_mask.t()[:, :, None], 0.0)
@@ -43,24 +44,26 @@ def attention_module(seed: int = 0) -> SelfAttention:
     return SelfAttention(C, HEADS, dropout=0.0).eval()
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize("slices", [1, 2, 3, 4, 8])
-def test_equals_block_mask_for_every_length(slices, interleaved):
+def test_equals_block_mask_for_every_length(slices, interleaved, masked):
     """Invariant 6: every length from 1 up, T < G and T not divisible by G included, without padding."""
     attention = attention_module()
     for length in range(1, 21):
         x = torch.randn(length, 2, C)
         padding_mask = torch.zeros(2, length, dtype=torch.bool)
         expected = reference(attention, x, padding_mask, slices, interleaved)
-        out = sliced(attention, x, padding_mask, slices, interleaved)
+        out = sliced(attention, x, padding_mask, slices, interleaved, masked)
         torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("scripted", [False, True])
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("interleaved", [False, True])
 @pytest.mark.parametrize("slices", [2, 3, 7])
-def test_equals_block_mask_with_padding(slices, interleaved, left, scripted):
+def test_equals_block_mask_with_padding(slices, interleaved, left, scripted, masked):
     """Invariant 6: sentences of length 0 to 13 in one batch; whole slices are padding, eager and scripted."""
     attention = attention_module()
     batch = pad([source(length, seed=length) for length in (13, 1, 2, 6, 12)], left=left, length=15)
@@ -68,7 +71,7 @@ def test_equals_block_mask_with_padding(slices, interleaved, left, scripted):
     x = torch.randn(15, len(batch), C)
     expected = reference(attention, x, batch.eq(PAD), slices, interleaved)
     module = torch.jit.script(attention) if scripted else attention
-    out = sliced(module, x, batch.eq(PAD), slices, interleaved)
+    out = sliced(module, x, batch.eq(PAD), slices, interleaved, masked)
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=0)
 
 
@@ -92,14 +95,15 @@ def test_long_sentence_equals_block_mask():
         torch.testing.assert_close(sliced(attention, x, padding_mask, 4, interleaved), expected, atol=1e-5, rtol=0)
 
 
-def test_gradients_equal_those_of_the_block_mask():
+@pytest.mark.parametrize("masked", [False, True])
+def test_gradients_equal_those_of_the_block_mask(masked):
     """The way through the slices and back has the right derivative, and padding gets none."""
     attention = attention_module()
     padding_mask = pad([source(7), source(4)], length=9).eq(PAD)
     x = torch.randn(9, 2, C, requires_grad=True)
     weight = torch.randn(9, 2, C)
     (expected,) = torch.autograd.grad((reference(attention, x, padding_mask, 3, True) * weight).sum(), x)
-    (gradient,) = torch.autograd.grad((sliced(attention, x, padding_mask, 3, True) * weight).sum(), x)
+    (gradient,) = torch.autograd.grad((sliced(attention, x, padding_mask, 3, True, masked) * weight).sum(), x)
     torch.testing.assert_close(gradient, expected, atol=1e-5, rtol=0)
     assert gradient[padding_mask.t()].abs().max() == 0
 
@@ -123,6 +127,21 @@ def test_random_layout_is_a_partition_of_the_same_shape():
     assert random.tokens[random.slots[real]].tolist() == torch.arange(22)[real].tolist()
     assert torch.equal(random.mask, contiguous.mask)
     assert not torch.equal(random.slots, contiguous.slots)
+
+
+@pytest.mark.parametrize("permutation", ["none", "interleave", "random"])
+def test_short_batches_are_masked_and_long_ones_gathered(permutation):
+    """The same encoding either way, around the length where the encoder changes from one to the other."""
+    model = build_sret(encoder_slices="2,3", slice_permutation=permutation)
+    for length in (11, 12, 13):
+        batch = pad([source(length, seed=1), source(length - 4, seed=2)], left=True)
+        encoded = []
+        for gather_from in (length, length + 1):
+            model.encoder.gather_from = gather_from
+            torch.manual_seed(5)
+            out = model.train().encoder(batch, lengths(batch))["encoder_out"][0]
+            encoded.append(out.transpose(0, 1)[batch.ne(PAD)])
+        torch.testing.assert_close(encoded[0], encoded[1], atol=1e-5, rtol=0)
 
 
 def test_encoder_layouts():
