@@ -136,7 +136,7 @@ def encoder_layout(
         slices: G.
         permutation: ``none`` for contiguous slices, ``interleave``, or ``random`` for contiguous slices of the
             sentence shuffled anew at every call.
-        mask_like: mask what lies outside a slice, with this tensor's type, instead of moving the tokens. For short text.
+        mask_like: for short text: mask what is outside a slice, in this tensor's type, instead of moving the tokens.
     """
     length = padding_mask.size(1)
     real = ~padding_mask
@@ -172,7 +172,7 @@ def encoder_layouts(
         slices: G of each pass.
         permutation: what happens to the tokens of every second pass: ``interleave``, ``random`` or ``none``.
         training: ``random`` draws in training only, and interleaves at inference, so that inference is deterministic.
-        mask_like: mask what lies outside a slice, with this tensor's type, instead of moving the tokens. For short text.
+        mask_like: for short text: mask what is outside a slice, in this tensor's type, instead of moving the tokens.
     """
     whole = whole_sentences(allowed_keys(padding_mask) if has_padding else None, causal=False)
     permuted = "interleave" if permutation == "random" and not training else permutation
