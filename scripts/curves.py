@@ -1,23 +1,31 @@
-"""Draw the learning curves of several systems: training and validation loss against updates."""
+"""Draw learning curves of several trainings: BLEU, training loss and validation loss against updates."""
 
-import matplotlib
-
-matplotlib.use("Agg")  # a file, not a window
+import figures  # first: it tells matplotlib to draw files, not windows
 import matplotlib.pyplot as plt
 
+LOSS = "negative log-likelihood (bits a token)"
+AXES = {"bleu": ("BLEU", "Validation BLEU"), "train": (LOSS, "Training loss"), "valid": (LOSS, "Validation loss")}
 
-def draw(systems, path):
+
+def draw(runs, panels, path):
     """Write a picture of the curves.
 
-    ``systems`` maps a name to what training_log.summarise returns of the training.
+    Args:
+        runs: ``{name: {quantity: points}}`` with what training_log.curves returns of each training.
+        panels: the quantities of each panel, side by side.
+        path: of the PNG.
     """
-    figure, axes = plt.subplots(figsize=(8, 5))
-    for index, (name, numbers) in enumerate(systems.items()):
-        train, valid = (list(zip(*numbers[split], strict=True)) for split in ("train", "valid"))
-        axes.plot(*train, color=f"C{index}", alpha=0.4, linewidth=1, label=f"{name}, train")
-        axes.plot(*valid, color=f"C{index}", marker="o", markersize=3, label=f"{name}, valid")
-    axes.set(xlabel="updates", ylabel="negative log-likelihood (bits a token)", title="Learning curves")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=120, bbox_inches="tight")
-    plt.close(figure)
+    figure, row = plt.subplots(1, len(panels), figsize=(8 * len(panels), 5), squeeze=False)
+    for axes, quantities in zip(row[0], panels, strict=True):
+        alone = len(quantities) == 1
+        for index, (name, points) in enumerate(runs.items()):
+            for quantity in quantities:
+                train_style = {"alpha": 1 if alone else 0.4, "linewidth": 1}
+                style = train_style if quantity == "train" else {"marker": "o", "markersize": 3}
+                label = name if alone else f"{name}, {quantity}"
+                axes.plot(*zip(*points[quantity], strict=True), color=f"C{index}", label=label, **style)
+        ylabel, title = AXES[quantities[0]]
+        axes.set(xlabel="updates", ylabel=ylabel, title=title if alone else "Learning curves")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figures.save(figure, path)

@@ -111,7 +111,7 @@ def main():
         : args.samples
     ]
 
-    curves.draw(systems, args.out / "learning_curves.png")
+    curves.draw(systems, [("train", "valid")], args.out / "learning_curves.png")
     results = {**environment(), "corpus": json.loads((args.corpus / "corpus.json").read_text())}
     results.update(systems=systems, samples=samples)
     (args.out / "results.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

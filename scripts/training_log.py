@@ -4,7 +4,10 @@ import json
 import re
 import statistics
 
-REPORT = re.compile(r"\| INFO \| (train|train_inner|valid) \| (\{.*\})$")
+# The last object of the line: a killed training may leave half a report, to which a resumed one appends its own line.
+REPORT = re.compile(r'(\{"epoch": [^{}]*\})$')
+# What a report counts its updates by tells its tag, also in the file of --log-file, where the tag itself is missing.
+TAGS = {"num_updates": "train_inner", "train_num_updates": "train", "valid_num_updates": "valid"}
 OPTION = re.compile(r"\b(encoder|decoder)_(layers|recursions)=(\d+)")
 PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
 
@@ -12,7 +15,49 @@ PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
 def parse_line(line):
     """Return ``(tag, values)`` of a report, whose tag is train, train_inner or valid, else ``(None, {})``."""
     match = REPORT.search(line)
-    return (match[1], json.loads(match[2])) if match else (None, {})
+    values = json.loads(match[1]) if match else {}
+    tag = next((tag for name, tag in TAGS.items() if name in values), None)
+    return tag, values if tag else {}
+
+
+def curves(path):
+    """Return ``{"train": points, "valid": points, "bleu": points}`` of the log at ``path``.
+
+    Points are lists of ``[update, value]`` in the order of the updates: the negative log-likelihood in bits a token,
+    without label smoothing, of training and validation, and BLEU of validation (empty without ``--eval-bleu``). Where
+    a resumed training falls back to an earlier update, what the log said from there on is replaced.
+    """
+    points = {"train": [], "valid": [], "bleu": []}
+    with opened(path) as log:
+        for line in log:
+            tag, values = parse_line(line)
+            if tag == "train_inner":
+                append(points["train"], values["num_updates"], likelihood(values, ""))
+            elif tag == "valid":
+                append(points["valid"], values["valid_num_updates"], likelihood(values, "valid_"))
+                if "valid_bleu" in values:
+                    append(points["bleu"], values["valid_num_updates"], values["valid_bleu"])
+    return points
+
+
+def opened(path):
+    """Return the open log, or exit with one sentence."""
+    try:
+        return open(path, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise SystemExit(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def append(points, updates, value):
+    """Append a point, in place of those at its update and later ones."""
+    while points and points[-1][0] >= int(updates):
+        points.pop()
+    points.append([int(updates), float(value)])
+
+
+def likelihood(values, prefix):
+    """Return a report's negative log-likelihood; a criterion without label smoothing reports it as its loss alone."""
+    return values.get(f"{prefix}nll_loss", values.get(f"{prefix}loss"))
 
 
 def summarise(path):
@@ -20,18 +65,14 @@ def summarise(path):
 
     Keys: ``parameters``; ``virtual_depth``, layers times passes of both sides; ``training_tokens_per_second``,
     the target tokens of the median report, the first left out since it holds the start-up; ``train`` and
-    ``valid``, lists of ``[update, loss]``, the loss being the negative log-likelihood in bits a token, without
-    label smoothing.
+    ``valid``, as ``curves`` returns them.
     """
-    parameters, options, speeds, curves = None, {}, [], {"train": [], "valid": []}
-    with open(path, encoding="utf-8") as log:
+    parameters, options, speeds = None, {}, []
+    with opened(path) as log:
         for line in log:
             tag, values = parse_line(line)
             if tag == "train_inner":
                 speeds.append(float(values["wps"]))
-                curves["train"].append(point(values, ""))
-            elif tag == "valid":
-                curves["valid"].append(point(values, "valid_"))
             elif not options:
                 options = {f"{side}_{name}": int(number) for side, name, number in OPTION.findall(line)}
             elif match := PARAMETERS.search(line):
@@ -39,10 +80,11 @@ def summarise(path):
     if not speeds or not options or parameters is None:
         raise SystemExit(f"{path} is not the log of a finished fairseq-train --log-format json: train again.")
     depth = sum(options[f"{side}_layers"] * options.get(f"{side}_recursions", 1) for side in ("encoder", "decoder"))
-    speed = statistics.median(speeds[1:] or speeds)
-    return {"parameters": parameters, "virtual_depth": depth, "training_tokens_per_second": speed, **curves}
-
-
-def point(values, prefix):
-    """Return ``[update, loss]`` of a report."""
-    return [int(values[f"{prefix}num_updates"]), float(values[f"{prefix}nll_loss"])]
+    points = curves(path)
+    return {
+        "parameters": parameters,
+        "virtual_depth": depth,
+        "training_tokens_per_second": statistics.median(speeds[1:] or speeds),
+        "train": points["train"],
+        "valid": points["valid"],
+    }

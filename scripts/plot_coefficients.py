@@ -1,0 +1,125 @@
+"""Draw how the learnable residual coefficients (LRC) of a model developed during its training.
+
+Reads every checkpointE.pt and checkpoint_E_U.pt of a folder. Writes coefficients.csv, one row for each coefficient and
+checkpoint, and coefficients.png into the folder --out. A coefficient for each channel is given as the mean over the
+channels, with the standard deviation. Nothing but data is read from a checkpoint (torch's weights_only).
+"""
+
+import argparse
+from pathlib import Path
+
+import figures  # first: it tells matplotlib to draw files, not windows
+import matplotlib.pyplot as plt
+from average_checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file
+from matplotlib.lines import Line2D
+
+HEADER = ("updates", "side", "block", "pass", "sublayer", "which", "value", "standard deviation")
+MEANING = {"c1": "c1, of the stream", "c2": "c2, of the sublayer's output"}
+STYLES = {"self_attn": "-", "cross_attn": "--", "ffn": "-.", "nll": ":"}
+
+
+def checkpoints(folder):
+    """Return the paths of the numbered checkpoints of a folder, or exit with one sentence."""
+    if not folder.is_dir():
+        raise SystemExit(f"{folder} is no folder; name the --save-dir of a training.")
+    paths = [path for pattern in (EPOCH_FILE, UPDATE_FILE) for _, path in numbered_checkpoints(folder, pattern)]
+    if not paths:
+        raise SystemExit(
+            f"{folder} holds no checkpointE.pt and no checkpoint_E_U.pt; name the --save-dir of a training."
+        )
+    return paths
+
+
+def read(path):
+    """Return the number of updates of a checkpoint, and its coefficients as coefficients.py of the package gives them.
+
+    Raises:
+        SystemExit: the checkpoint has not both.
+    """
+    checkpoint = load(path)
+    history = checkpoint.get("optimizer_history")
+    updates = history[-1].get("num_updates") if history else None
+    if updates is None:
+        raise SystemExit(f"{path} does not say after how many updates it was saved; it is no checkpoint of a training.")
+    values = package_file("coefficients.py")["coefficients"](checkpoint["model"].items())
+    if not values:
+        raise SystemExit(
+            f"{path} holds no residual coefficients: its model is no sret_transformer, or was trained with "
+            f"--residual-coefficients none."
+        )
+    return updates, values
+
+
+def development(paths):
+    """Return ``{place: {updates: (value,) or (mean, standard deviation)}}``, in the order of the updates."""
+    values_at = {}
+    for index, path in enumerate(paths, 1):
+        print(f"[{index}/{len(paths)}] {path}", flush=True)
+        updates, values_at_updates = read(path)
+        values_at[updates] = values_at_updates
+    lines = {}
+    for updates in sorted(values_at):
+        for place, value in values_at[updates].items():
+            lines.setdefault(place, {})[updates] = value
+    return lines
+
+
+def draw(lines, path):
+    """Write the picture: a row for each side, a column for c1 and c2; colours tell blocks, styles sublayers."""
+    sides, columns = (sorted({place[field] for place in lines}, reverse=not field) for field in (0, 4))
+    blocks, passes = (sorted({place[field] for place in lines}) for field in (1, 2))
+    colours = dict(zip(blocks, plt.get_cmap("viridis")([index / len(blocks) for index in range(len(blocks))])))
+    markers = {pass_: "." if pass_ == "all" else f"${pass_}$" for pass_ in passes}
+    size = {"figsize": (6 * len(columns), 4 * len(sides)), "layout": "constrained"}
+    figure, grid = plt.subplots(len(sides), len(columns), squeeze=False, sharex=True, **size)
+    for side, row in zip(sides, grid, strict=True):
+        for which, axes in zip(columns, row, strict=True):
+            axes.axhline(1, color="0.7", linewidth=1)
+            axes.set(title=f"{side}: {MEANING[which]}", xlabel="updates", ylabel="coefficient")
+            axes.grid(alpha=0.3)
+    for place, values in lines.items():
+        axes = grid[sides.index(place.side)][columns.index(place.which)]
+        means = [value[0] for value in values.values()]
+        style = {"color": colours[place.block], "linestyle": STYLES[place.sublayer], "marker": markers[place.pass_]}
+        axes.plot(list(values), means, linewidth=1, markersize=5, markevery=1 + len(values) // 8, **style)
+    legend = [Line2D([], [], color=colours[block], label=f"block {block}") for block in blocks]
+    sublayers = [name for name in STYLES if any(place.sublayer == name for place in lines)]
+    legend += [Line2D([], [], color="k", linestyle=STYLES[name], label=name) for name in sublayers]
+    legend += [
+        Line2D([], [], color="k", linestyle="", marker=markers[pass_], label=f"pass {pass_}") for pass_ in passes
+    ]
+    figure.legend(handles=legend, loc="outside right upper")
+    figures.save(figure, path)
+
+
+def rows(lines):
+    """Return the rows of coefficients.csv, by updates."""
+    return [
+        (updates, *place, *value, *[""] * (2 - len(value)))
+        for updates in sorted({updates for values in lines.values() for updates in values})
+        for place, values in lines.items()
+        for value in [values.get(updates)]
+        if value
+    ]
+
+
+def parse_args():
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", type=Path, metavar="CHECKPOINT_DIR", help="--save-dir of the training")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    return parser.parse_args()
+
+
+def main():
+    """Run the command line."""
+    args = parse_args()
+    package_file("safe_globals.py")["allow_fairseq_globals"]()
+    lines = development(checkpoints(args.checkpoints))
+    figures.write_csv(args.out / "coefficients.csv", HEADER, rows(lines))
+    draw(lines, args.out / "coefficients.png")
+    print(f"Coefficients: {args.out / 'coefficients.png'}\nAll values: {args.out / 'coefficients.csv'}")
+
+
+if __name__ == "__main__":
+    main()

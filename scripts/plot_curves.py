@@ -1,0 +1,62 @@
+"""Draw the learning curves of one or several trainings: BLEU, training loss and validation loss against updates.
+
+A LOG is what fairseq-train --log-format json prints, or the file of its --log-file; a resumed training may have
+continued it. Writes curves.png, one panel for each quantity, and curves.csv, with the columns run, quantity, updates
+and value, into the folder --out. BLEU is that of --eval-bleu on the validation set; a panel that no log has points for
+is left out.
+"""
+
+import argparse
+from pathlib import Path
+
+import curves
+import figures
+import training_log
+
+QUANTITIES = {"bleu": "BLEU", "train": "training loss", "valid": "validation loss"}
+
+
+def read(logs, names):
+    """Return ``{name: training_log.curves(log)}``, or exit with one sentence."""
+    if len(names) != len(logs):
+        raise SystemExit(f"--names: {len(names)} names for {len(logs)} logs; give each log one.")
+    if len(set(names)) < len(names):
+        raise SystemExit("--names: two logs have the same name; give each log one of its own.")
+    runs = {name: training_log.curves(log) for name, log in zip(names, logs, strict=True)}
+    for log, points in zip(logs, runs.values(), strict=True):
+        if not any(points.values()):
+            raise SystemExit(f"{log} holds no reports of fairseq-train --log-format json; name the log of a training.")
+    return runs
+
+
+def rows(runs):
+    """Return the rows of curves.csv."""
+    return [
+        (name, words, updates, value)
+        for name, points in runs.items()
+        for quantity, words in QUANTITIES.items()
+        for updates, value in points[quantity]
+    ]
+
+
+def parse_args():
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="log of one training")
+    parser.add_argument("--names", nargs="+", metavar="NAME", help="what to call them (default: the paths)")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    return parser.parse_args()
+
+
+def main():
+    """Run the command line."""
+    args = parse_args()
+    runs = read(args.logs, args.names or list(map(str, args.logs)))
+    panels = [(quantity,) for quantity in QUANTITIES if any(points[quantity] for points in runs.values())]
+    figures.write_csv(args.out / "curves.csv", ("run", "quantity", "updates", "value"), rows(runs))
+    curves.draw(runs, panels, args.out / "curves.png")
+    print(f"Learning curves: {args.out / 'curves.png'}\nAll points: {args.out / 'curves.csv'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""A trained model and the batches of a data folder, through fairseq's own doors, for scripts that look into a model."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import average_checkpoints
+import torch
+from fairseq import checkpoint_utils, utils
+from fairseq.data import data_utils
+from fairseq.models.transformer import TransformerModelBase
+
+
+def sentence(error):
+    """The first line of an exception's message, or its name, as the end of a sentence."""
+    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+
+
+def load(checkpoint, data):
+    """Return a model in float32 and evaluation mode, on a GPU if there is one, and its task.
+
+    Args:
+        checkpoint: path of a checkpoint of ``transformer`` or ``sret_transformer``.
+        data: path of the folder of fairseq-preprocess, which takes the place of the checkpoint's.
+
+    Raises:
+        SystemExit: one of them is missing or wrong, or they do not belong together.
+    """
+    if not any(data.glob("dict.*.txt")):
+        raise SystemExit(f"{data} is no folder with dict.*.txt; give that of fairseq-preprocess.")
+    logging.getLogger().setLevel(logging.WARNING)  # parts of fairseq turn on the debugging messages of all libraries
+    utils.import_user_module(argparse.Namespace(user_dir=str(average_checkpoints.ROOT / "sret_fairseq")))
+    average_checkpoints.load(checkpoint)  # refuses what is no checkpoint in one sentence
+    # BLEU, which a training may have asked for, needs a tokenizer that may not be here.
+    overrides = {"data": str(data), "eval_bleu": False}
+    try:
+        models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], overrides)
+    except Exception as error:  # fairseq raises nearly anything for options and weights that do not fit
+        raise SystemExit(f"{checkpoint} cannot be loaded with the data in {data}: {sentence(error)}.") from error
+    if not isinstance(models[0], TransformerModelBase):
+        raise SystemExit(f"{checkpoint} holds a {type(models[0]).__name__}; give a transformer or sret_transformer.")
+    return models[0].eval().to("cuda" if torch.cuda.is_available() else "cpu"), task
+
+
+def batches(model, task, subset, wanted, max_tokens):
+    """Return batches as fairseq collates them, on the model's device, shortest sentences first.
+
+    Sentences that are too long for the model are left out, and fairseq's log says so.
+
+    Args:
+        model: the model of ``load``.
+        task: its task.
+        subset: name of the part of the data, such as ``valid``.
+        wanted: range of sentence numbers, from 0, in the order of the text; None for all.
+        max_tokens: of a batch, padding included; a longer sentence raises it to its own length.
+
+    Raises:
+        SystemExit: there is no such part, or none of these sentences in it.
+    """
+    try:
+        task.load_dataset(subset, combine=False, epoch=1)
+    except FileNotFoundError as error:
+        raise SystemExit(f"--subset {subset}: {sentence(error)}.") from error
+    dataset = task.dataset(subset)
+    with data_utils.numpy_seed(1):  # the order among sentences of one length
+        indices = dataset.ordered_indices()
+    indices = indices[[wanted is None or index in wanted for index in indices.tolist()]]
+    limits = utils.resolve_max_positions(task.max_positions(), model.max_positions())
+    indices = task.filter_indices_by_size(indices, dataset, limits, ignore_invalid_inputs=True)
+    if len(indices) == 0:
+        raise SystemExit(f"--subset {subset}: of its {len(dataset)} sentences none is asked for and short enough.")
+    longest = max(dataset.num_tokens(index) for index in indices)
+    rows = dataset.batch_by_size(indices, max_tokens=max(max_tokens, longest))
+    samples = [dataset.collater([dataset[index] for index in row]) for row in rows]
+    device = next(model.parameters()).device
+    return [utils.apply_to_sample(lambda tensor: tensor.to(device), sample) for sample in samples]
+
+
+def output_folder(path):
+    """Make the folder for the results, before the work rather than after it, or exit with one sentence."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"--out: {path} cannot be made a folder: {error.strerror}.") from error
+
+
+def at_least(least):
+    """A type for argparse: a whole number from ``least`` on."""
+
+    def number(word):
+        value = int(word)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value}: give a number of at least {least}")
+        return value
+
+    return number
+
+
+def parser(description):
+    """A command line with what these scripts share: the checkpoint, the data and where to write."""
+    result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("checkpoint", type=Path, help="checkpoint of transformer or sret_transformer")
+    result.add_argument("data", type=Path, help="folder of fairseq-preprocess")
+    result.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the results go")
+    result.add_argument("--subset", default="valid", help="part of the data (default: valid)")
+    result.add_argument(
+        "--max-tokens", type=at_least(1), default=4096, help="tokens of a batch, padding included (default: 4096)"
+    )
+    return result

@@ -1,0 +1,153 @@
+"""scripts/plot_curves.py reads the logs of fairseq-train as they are, resumed ones too, and draws what they hold."""
+
+import csv
+import json
+import sys
+
+import pytest
+from surface_helpers import make_data, train
+
+
+@pytest.fixture
+def plot(import_script, monkeypatch):
+    """A function that runs the script on these words."""
+    script = import_script("plot_curves")
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["plot_curves.py", *map(str, words)])
+        script.main()
+
+    return run
+
+
+@pytest.fixture
+def panels(import_script, monkeypatch):
+    """The figures that are drawn from now on: ``{title: {label: [x], [y]}}`` of each."""
+    figures, drawn = import_script("figures"), []
+    save = figures.save
+
+    def record(figure, path):
+        drawn.append({axes.get_title(): {} for axes in figure.axes})
+        for axes in figure.axes:
+            for line in axes.get_lines():
+                drawn[-1][axes.get_title()][line.get_label()] = tuple(map(list, line.get_data()))
+        save(figure, path)
+
+    monkeypatch.setattr(figures, "save", record)
+    return drawn
+
+
+def inner(updates, loss):
+    """A report of training, as fairseq prints it."""
+    values = {"epoch": 1, "update": 0.5, "loss": "9.5", "nll_loss": str(loss), "wps": "80", "num_updates": str(updates)}
+    return f"2026-01-02 03:04:05 | INFO | train_inner | {json.dumps(values)}\n"
+
+
+def valid(updates, loss, **more):
+    """A report of validation."""
+    values = {"epoch": 1, "valid_loss": "9.5", "valid_nll_loss": str(loss), "valid_num_updates": str(updates), **more}
+    return f"2026-01-02 03:04:05 | INFO | valid | {json.dumps(values)}\n"
+
+
+EPOCH = (
+    '2026-01-02 03:04:05 | INFO | train | {"epoch": 1, "train_loss": "7", "train_nll_loss": "7", "train_num_updates": '
+    '"200"}\n'
+)
+OTHER = "2026-01-02 03:04:05 | INFO | fairseq_cli.train | {'_name': None, 'common': {'seed': 1}}\n"
+
+
+def rows(folder):
+    """The rows of curves.csv."""
+    with (folder / "curves.csv").open() as file:
+        return [tuple(row) for row in csv.reader(file)]
+
+
+def test_two_runs(plot, panels, tmp_path):
+    """Every quantity with its updates; BLEU for the run that has it; the training loss of the epoch is another one."""
+    (tmp_path / "a.log").write_text(
+        OTHER + inner(100, 5.5) + inner(200, 4) + valid(200, 4.25, valid_bleu="12.5", valid_best_bleu="20") + EPOCH
+    )
+    (tmp_path / "b.log").write_text(inner(100, 6) + valid(100, 5))
+    plot(tmp_path / "a.log", tmp_path / "b.log", "--names", "A", "B", "--out", tmp_path / "out")
+    assert rows(tmp_path / "out") == [
+        ("run", "quantity", "updates", "value"),
+        ("A", "BLEU", "200", "12.5"),
+        ("A", "training loss", "100", "5.5"),
+        ("A", "training loss", "200", "4.0"),
+        ("A", "validation loss", "200", "4.25"),
+        ("B", "training loss", "100", "6.0"),
+        ("B", "validation loss", "100", "5.0"),
+    ]
+    assert (tmp_path / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert panels == [
+        {
+            "Validation BLEU": {"A": ([200], [12.5])},
+            "Training loss": {"A": ([100, 200], [5.5, 4]), "B": ([100], [6])},
+            "Validation loss": {"A": ([200], [4.25]), "B": ([100], [5])},
+        }
+    ]
+
+
+def test_without_bleu_no_panel(plot, panels, tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text(inner(100, 5) + valid(100, 6))
+    plot(log, "--out", tmp_path)
+    assert list(panels[0]) == ["Training loss", "Validation loss"]
+    assert rows(tmp_path)[1][0] == str(log)
+
+
+def test_a_resumed_log_keeps_what_came_later(plot, tmp_path):
+    """Resumed at 100, with a report cut off by the kill; 300 belongs to what was lost."""
+    first = inner(100, 8) + inner(200, 7) + valid(200, 7.5) + inner(300, 6)
+    (tmp_path / "a.log").write_text(first + inner(400, 5)[:90] + inner(200, 4) + valid(200, 3))
+    plot(tmp_path / "a.log", "--names", "A", "--out", tmp_path)
+    assert rows(tmp_path)[1:] == [
+        ("A", "training loss", "100", "8.0"),
+        ("A", "training loss", "200", "4.0"),
+        ("A", "validation loss", "200", "3.0"),
+    ]
+
+
+def test_log_file_of_a_training(plot, tmp_path):
+    """--log-file holds the reports without their tags, and several times; cross_entropy has no nll_loss."""
+    data, log = make_data(tmp_path), tmp_path / "file.log"
+    train(
+        data, tmp_path / "run", f"--max-update 4 --max-tokens 1000 --log-interval 1 --log-format json --log-file {log}"
+    )
+    plot(log, "--out", tmp_path / "out")
+    found = rows(tmp_path / "out")[1:]
+    assert [row[1:3] for row in found] == [
+        (f"{split} loss", str(updates)) for split in ("training", "validation") for updates in (1, 2, 3, 4)
+    ]
+    losses = [float(row[3]) for row in found[4:]]
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_the_quickstart_draws_both_losses_in_one_panel(import_script, panels, tmp_path):
+    points = {"train": [[1, 5.0], [2, 4.0]], "valid": [[2, 4.5]], "bleu": 30.1}
+    import_script("curves").draw({"A": points}, [("train", "valid")], tmp_path / "picture.png")
+    assert panels == [{"Learning curves": {"A, train": ([1, 2], [5, 4]), "A, valid": ([2], [4.5])}}]
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["good", "good2", "--names", "A"], "--names: 1 names for 2 logs"),
+        (["good", "good2", "--names", "A", "A"], "the same name"),
+        (["good", "none"], "none cannot be read: No such file or directory."),
+        (["folder"], "folder cannot be read: Is a directory."),
+        (["good", "simple"], "simple holds no reports of fairseq-train --log-format json"),
+        (["binary"], "binary holds no reports"),
+    ],
+)
+def test_refusals(plot, tmp_path, monkeypatch, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    for name in ("good", "good2"):
+        (tmp_path / name).write_text(inner(100, 8))
+    (tmp_path / "simple").write_text("2026-01-02 03:04:05 | INFO | train_inner | epoch 001: 5 / 9 loss=5, nll_loss=4\n")
+    (tmp_path / "binary").write_bytes(b"\x80\xff\x00\n\xfe{")
+    with pytest.raises(SystemExit) as refusal:
+        plot(*words, "--out", "out")
+    assert sentence in refusal.value.code and "\n" not in refusal.value.code
+    assert not (tmp_path / "out").exists()
