@@ -1,5 +1,6 @@
 """What the plotting scripts share: pictures and CSV files that appear whole or not at all."""
 
+import contextlib
 import csv
 import io
 import os
@@ -19,7 +20,8 @@ def save(figure, path):
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise SystemExit(f"{path} cannot be written: {error.strerror}.") from error
     finally:
         plt.close(figure)

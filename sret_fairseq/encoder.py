@@ -12,7 +12,7 @@ from sret_fairseq.layers.slicing import encoder_layouts
 from sret_fairseq.options import group_count, slices_by_pass
 
 # In batches of shorter sentences, moving the tokens into slices costs more than the smaller attention saves.
-GATHER_FROM = 64
+GATHER_FROM = 96
 
 
 class SretEncoder(TransformerEncoderBase):

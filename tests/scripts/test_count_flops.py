@@ -6,9 +6,9 @@ from collections import Counter
 
 import pytest
 import torch
-from helpers import REPOSITORY
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from sret_fairseq import encoder
 from sret_fairseq.summary import parameter_counts
 
 # Encoder and decoder differ in every size, and so do the lengths, none of which 2, 3 or 4 divides.
@@ -28,7 +28,7 @@ MODELS = {
     "spans": f"{SRET} --encoder-recursion-span 2 --decoder-recursion-span 4 --recursion-reverse --encoder-slices 2,3",
     "one pass of the decoder": f"{SRET} --decoder-recursions 1",
     "post-norm": f"{SRET} --no-encoder-normalize-before --no-decoder-normalize-before",
-    "decoder slices": f"{SRET} --decoder-recursions 4 --decoder-slices 2,2,1,3 --decoder-chunk-size 4",
+    "decoder slices": f"{SRET} --decoder-recursions 4 --decoder-slices 2,1,1,3 --decoder-chunk-size 5",
     "one chunk": f"{SRET} --decoder-slices 2 --decoder-chunk-size 16",
     "no cross-attention": f"{SRET} --no-cross-attention",
     "other output width": f"{SRET} --decoder-output-dim 10",
@@ -77,7 +77,7 @@ def counted(model, source_length, target_length):
     def fused(query, key, value, *_, **__):
         return sdpa_flop_count(query, key, value)
 
-    # torch's counter knows neither the CPU's fused attention nor the products of oneDNN, which torch's own replace here.
+    # torch counts neither the CPU's fused attention nor oneDNN's products, which its own replace here.
     mapping = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: fused}
     with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         model.eval()(tokens[0], torch.tensor([source_length]), tokens[1])
@@ -99,10 +99,12 @@ def parts_of(counts):
     return parts
 
 
+@pytest.mark.parametrize("gather_from", [SOURCE, SOURCE + 1], ids=["gathered", "masked"])
 @pytest.mark.parametrize("words", MODELS.values(), ids=MODELS)
-def test_formula_is_what_torch_counts(script, words):
-    """Each part of each side, and the sum of all."""
+def test_formula_is_what_torch_counts(script, words, gather_from):
+    """Each part of each side, and the sum of all; the encoder's slices as moved tokens and as a mask."""
     model = script.build(script.parse_model(words), VOCABULARY)
+    model.encoder.gather_from = gather_from  # means nothing to fairseq's
     expected = counted(model, SOURCE, TARGET)
     operations = script.operations(model, (SOURCE, TARGET))
     assert +operations == parts_of(expected)
@@ -125,6 +127,7 @@ def test_numbers_by_hand(script):
     """One block a side, two passes, 4 words to 3: what the heading's formulas give."""
     sizes = "--encoder-layers 1 --decoder-layers 1 --encoder-slices 1,3 --nll-ratio 0.5"
     model = script.build(script.parse_model(f"{SRET} {sizes}"), VOCABULARY)
+    model.encoder.gather_from = 4
     operations = script.operations(model, (4, 3))
     assert operations == {
         ("encoder", "self-attention projections"): (4 + 3 * 2) * 4 * 2 * 16 * 16,  # 3 slices of 2 slots
@@ -197,7 +200,7 @@ def test_numbers_need_no_memory(script):
         (f"{SRET} {LENGTHS} --beside lstm", "--arch is missing"),
         (f"{FAIRSEQ} {LENGTHS} --beside x --cross-self-attention", "--cross-self-attention changes"),
         (f"{FAIRSEQ} {LENGTHS} --beside x --encoder-attention-heads 3", "embed_dim must be divisible by num_heads"),
-        (f"{SRET} {LENGTHS} --csv {REPOSITORY}/README.md/x.csv", "README.md/x.csv cannot be written"),
+        (f"{SRET} {LENGTHS} --csv /proc/none/x.csv", "/proc/none/x.csv cannot be written"),
     ],
 )
 def test_wrong_words_get_one_sentence(run, words, sentence):
@@ -212,3 +215,16 @@ def test_decoder_chunks_may_be_fewer_than_slices(script):
     model = script.build(script.parse_model(f"{SRET} --decoder-slices 9,1 --decoder-chunk-size 4"), VOCABULARY)
     script.check_lengths(model, (SOURCE, 6))
     assert script.self_attention_slices(model, "decoder", 6) == [(2, 4), (1, 6)]
+
+
+def test_slices_of_short_sentences_are_a_mask(script):
+    """Their attention costs as much as that of whole sentences; the limit is the one in encoder.py."""
+    sliced, whole = (
+        script.build(script.parse_model(f"{SRET} --encoder-slices {slices}"), VOCABULARY) for slices in (3, 1)
+    )
+    limit = encoder.GATHER_FROM
+    assert sliced.encoder.gather_from == limit
+    short, long = (limit - 1, TARGET), (limit, TARGET)
+    attention = ("encoder", "self-attention")
+    assert script.operations(sliced, short) == script.operations(whole, short)
+    assert script.operations(sliced, long)[attention] < script.operations(whole, long)[attention]
