@@ -1,7 +1,7 @@
 """Sliced Recursive Transformer (SReT) for machine translation: a fairseq plugin.
 
 Importing this package, which ``--user-dir sret_fairseq`` does, registers the model ``sret_transformer`` with its
-architectures and a criterion, lets torch load fairseq's checkpoints with ``weights_only=True``, keeps checkpoints
+architectures and criterions, lets torch load fairseq's checkpoints with ``weights_only=True``, keeps checkpoints
 whole, and makes ``--bf16`` work without a TPU.
 """
 
@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 
 allow_fairseq_globals()
 
-from sret_fairseq import checkpoints, criterion, model, precision  # noqa: E402, F401  (registers what they define)
+from sret_fairseq import checkpoints, criterion, mixed_depth, model, precision  # noqa: E402, F401  (registers what they define)
 
 checkpoints.keep_checkpoints_whole()
 precision.allow_bfloat16()

@@ -31,6 +31,7 @@ class SretDecoder(TransformerDecoderBase):
         super().__init__(cfg, dictionary, embed_tokens, no_encoder_attn)
         cfg.decoder.layers = blocks
         self.slices: List[int] = slices_by_pass(cfg, "decoder")
+        self.passes: int = len(self.slices)  # that run; see SretTransformerModel.at_passes
         self.chunk_size: int = cfg.decoder_chunk_size
 
     def build_decoder_layer(self, cfg, no_encoder_attn: bool = False) -> nn.Module:
@@ -119,7 +120,7 @@ class SretDecoder(TransformerDecoderBase):
             encoder_mask = allowed_keys(encoder_padding_mask)
         layouts = decoder_layouts(
             prev_output_tokens.eq(self.padding_idx),
-            self.slices,
+            self.slices[: self.passes],
             self.chunk_size,
             not full_context_alignment,
             ancestors,

@@ -31,6 +31,7 @@ class SretEncoder(TransformerEncoderBase):
         super().__init__(cfg, dictionary, embed_tokens)
         cfg.encoder.layers = blocks
         self.slices: List[int] = slices_by_pass(cfg, "encoder")
+        self.passes: int = len(self.slices)  # that run; see SretTransformerModel.at_passes
         self.slice_permutation: str = cfg.slice_permutation
         self.gather_from: int = GATHER_FROM
 
@@ -67,7 +68,7 @@ class SretEncoder(TransformerEncoderBase):
         layouts = encoder_layouts(
             padding_mask,
             has_padding,
-            self.slices,
+            self.slices[: self.passes],
             self.slice_permutation,
             self.training,
             mask_like=x if src_tokens.size(1) < self.gather_from else None,

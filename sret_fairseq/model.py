@@ -1,6 +1,7 @@
 """The model ``sret_transformer`` and its architectures."""
 
 import argparse
+import contextlib
 import logging
 
 from fairseq.models import register_model, register_model_architecture
@@ -70,6 +71,18 @@ class SretTransformerModel(TransformerModel):
     def build_decoder(cls, args, tgt_dict, embed_tokens):
         """The recursive decoder."""
         return SretDecoder(args, tgt_dict, embed_tokens, no_encoder_attn=args.no_cross_attention)
+
+    @contextlib.contextmanager
+    def at_passes(self, passes: int):
+        """Inside the block, run only the first ``passes`` passes a side, as a model with so few does."""
+        sides = (self.encoder, self.decoder)
+        for side in sides:
+            side.passes = min(passes, len(side.slices))
+        try:
+            yield
+        finally:
+            for side in sides:
+                side.passes = len(side.slices)
 
 
 def finish(args, fairseq_architecture) -> None:

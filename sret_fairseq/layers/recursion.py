@@ -50,7 +50,7 @@ class RecursiveEncoderLayer(nn.Module):
         )
 
     def forward(self, x: Tensor, layouts: List[Layout]) -> Tensor:
-        """All passes.
+        """As many passes as there are layouts, from the first one on.
 
         Args:
             x: (T, B, C).
@@ -61,6 +61,8 @@ class RecursiveEncoderLayer(nn.Module):
         """
         for row, projections in enumerate(self.projections):
             for pass_index in self.passes_by_projections[row]:
+                if pass_index >= len(layouts):
+                    continue
                 for wanted in block_order(len(self.blocks), self.reverse and pass_index % 2 == 1):
                     # TorchScript cannot index a ModuleList by a variable: find the block by walking through them.
                     for index, (block, projection) in enumerate(zip(self.blocks, projections)):
@@ -99,7 +101,7 @@ class RecursiveDecoderLayer(nn.Module):
         incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]] = None,
         need_weights: bool = False,
     ) -> Tuple[Tensor, Optional[Tensor]]:
-        """All passes.
+        """As many passes as there are layouts, from the first one on.
 
         Args:
             x: (T, B, C), in incremental decoding the beams of each sentence: (K, B, C).
@@ -113,9 +115,11 @@ class RecursiveDecoderLayer(nn.Module):
             (T, B, C), and the weights (B, H, T, S) or None.
         """
         weights: Optional[Tensor] = None
-        applications = sum([len(passes) for passes in self.passes_by_projections]) * len(self.blocks)
+        applications = len(layouts) * len(self.blocks)
         for row, projections in enumerate(self.projections):
             for pass_index in self.passes_by_projections[row]:
+                if pass_index >= len(layouts):
+                    continue
                 for wanted in block_order(len(self.blocks), self.reverse and pass_index % 2 == 1):
                     applications -= 1
                     for index, (block, projection) in enumerate(zip(self.blocks, projections)):

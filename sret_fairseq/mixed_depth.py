@@ -1,0 +1,152 @@
+"""Mixed-depth training: one set of weights learns to translate with several numbers of passes."""
+
+import math
+from dataclasses import dataclass, field
+from typing import List
+
+import torch
+from fairseq import utils
+from fairseq.criterions import register_criterion
+from fairseq.criterions.label_smoothed_cross_entropy import (
+    LabelSmoothedCrossEntropyCriterion,
+    LabelSmoothedCrossEntropyCriterionConfig,
+)
+from fairseq.logging import metrics
+from torch import Tensor
+
+from sret_fairseq.options import OptionError, require
+
+
+@dataclass
+class MixedDepthConfig(LabelSmoothedCrossEntropyCriterionConfig):
+    """Options beside those of ``label_smoothed_cross_entropy``."""
+
+    mixed_depth: str = field(
+        default="1",
+        metadata={"help": "numbers of passes P1,P2,... of which each update draws one to train beside all passes"},
+    )
+    mixed_depth_weight: float = field(
+        default=1.0, metadata={"help": "weight of the loss at the drawn passes"}
+    )
+    mixed_depth_soft_labels: bool = field(
+        default=False, metadata={"help": "train the fewer passes on what all passes predict instead of the text"}
+    )
+
+
+def parse_depths(text: str) -> List[int]:
+    """The numbers of ``P1,P2,...``, in order, each once.
+
+    Raises:
+        OptionError: there is something else in the text.
+    """
+    parts = [part.strip() for part in str(text).split(",")]
+    require(
+        all(part.isascii() and part.isdigit() and int(part) >= 1 for part in parts),
+        f"--mixed-depth {text} must be whole numbers from 1 up, separated by commas, such as 1 or 1,2.",
+    )
+    return sorted({int(part) for part in parts})
+
+
+def soft_label_loss(deep: Tensor, shallow: Tensor, real: Tensor) -> Tensor:
+    """The cross-entropy ``-sum_v p(v) log q(v)``, summed over real tokens, p without gradient.
+
+    Args:
+        deep: (B, T, V), the logarithms of p.
+        shallow: (B, T, V), those of q.
+        real: (B, T), False at padding.
+    """
+    return -(deep[real].detach().exp() * shallow[real]).sum()
+
+
+@register_criterion("sret_mixed_depth", dataclass=MixedDepthConfig)
+class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
+    """``L(all passes) + weight * L(P passes)`` with P drawn from ``--mixed-depth`` anew at every update.
+
+    L is fairseq's label-smoothed cross-entropy; with ``--mixed-depth-soft-labels`` the second term is the cross-entropy
+    to what all passes predict. P counts the passes of both sides; a side with fewer runs all of its own. What is logged
+    as ``loss`` and ``nll_loss`` is of all passes; ``shallow_loss`` is the second term; validation logs the likelihood
+    at each P as ``nll_loss_P``.
+    """
+
+    def __init__(
+        self,
+        task,
+        sentence_avg,
+        label_smoothing,
+        ignore_prefix_size=0,
+        report_accuracy=False,
+        mixed_depth="1",
+        mixed_depth_weight=1.0,
+        mixed_depth_soft_labels=False,
+    ):
+        super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
+        self.depths = parse_depths(mixed_depth)
+        require(mixed_depth_weight > 0, f"--mixed-depth-weight {mixed_depth_weight} must be more than 0.")
+        self.weight = mixed_depth_weight
+        self.soft_labels = mixed_depth_soft_labels
+
+    def forward(self, model, sample, reduce=True):
+        """The loss of a batch, the sample size, and what to log, as in fairseq.
+
+        Raises:
+            OptionError: the model is no sret_transformer, or has no more passes than --mixed-depth.
+        """
+        self.check(model)
+        deep = model(**sample["net_input"])
+        loss, likelihood = self.compute_loss(model, deep, sample, reduce=reduce)
+        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
+        logged = {
+            "loss": loss.data,
+            "nll_loss": likelihood.data,
+            "ntokens": sample["ntokens"],
+            "nsentences": sample["target"].size(0),
+            "sample_size": sample_size,
+        }
+        if self.report_accuracy:
+            correct, total = self.compute_accuracy(model, deep, sample)
+            logged.update(n_correct=utils.item(correct.data), total=utils.item(total.data))
+        if self.training:
+            # fairseq seeds torch with the number of the update: a resumed training draws the same.
+            passes = self.depths[int(torch.randint(len(self.depths), ()))]
+            shallow_loss = self.shallow_loss(model, deep, sample, passes, reduce)[0]
+            loss = loss + self.weight * shallow_loss
+            logged["shallow_loss"] = shallow_loss.data
+        else:
+            for passes in self.depths:
+                logged[f"nll_loss_{passes}"] = self.shallow_loss(model, deep, sample, passes, reduce)[1].data
+        return loss, sample_size, logged
+
+    def check(self, model) -> None:
+        """Refuse models that cannot run fewer passes."""
+        if not hasattr(model, "at_passes"):
+            raise OptionError("--criterion sret_mixed_depth trains a sret_transformer; choose such an --arch.")
+        most = max(len(model.encoder.slices), len(model.decoder.slices))
+        require(
+            self.depths[-1] < most,
+            f"--mixed-depth {self.depths[-1]} must be fewer than the {most} passes of --encoder-recursions and "
+            f"--decoder-recursions.",
+        )
+
+    def shallow_loss(self, model, deep, sample, passes: int, reduce: bool):
+        """The loss and the negative log-likelihood with so many passes."""
+        with model.at_passes(passes):
+            shallow = model(**sample["net_input"])
+        loss, likelihood = self.compute_loss(model, shallow, sample, reduce=reduce)
+        if self.soft_labels:
+            targets = sample["target"][:, self.ignore_prefix_size :]
+            deep, shallow = (
+                model.get_normalized_probs(output, log_probs=True)[:, self.ignore_prefix_size :]
+                for output in (deep, shallow)
+            )
+            loss = soft_label_loss(deep, shallow, targets.ne(self.padding_idx))
+        return loss, likelihood
+
+    @classmethod
+    def reduce_metrics(cls, logging_outputs) -> None:
+        """Aggregate what the processes logged, in bits as fairseq does."""
+        super().reduce_metrics(logging_outputs)
+        for name in logging_outputs[0]:
+            if name == "shallow_loss" or name.startswith("nll_loss_"):
+                size = "sample_size" if name == "shallow_loss" else "ntokens"
+                total, count = (sum(float(log[key]) for log in logging_outputs) for key in (name, size))
+                metrics.log_scalar(name, total / count / math.log(2), count, round=3)
