@@ -11,7 +11,14 @@ __version__ = "0.1.0"
 
 allow_fairseq_globals()
 
-from sret_fairseq import checkpoints, criterion, mixed_depth, model, precision  # noqa: E402, F401  (registers what they define)
+from sret_fairseq import (  # noqa: E402, F401  (registers what they define)
+    checkpoints,
+    criterion,
+    distillation,
+    mixed_depth,
+    model,
+    precision,
+)
 
 checkpoints.keep_checkpoints_whole()
 precision.allow_bfloat16()

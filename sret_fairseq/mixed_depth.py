@@ -14,6 +14,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 from torch import Tensor
 
+from sret_fairseq.distillation import soft_cross_entropy
 from sret_fairseq.options import OptionError, require
 
 
@@ -55,7 +56,7 @@ def soft_label_loss(deep: Tensor, shallow: Tensor, real: Tensor) -> Tensor:
         shallow: (B, T, V), those of q.
         real: (B, T), False at padding.
     """
-    return -(deep[real].detach().exp() * shallow[real]).sum()
+    return soft_cross_entropy(shallow[real], None, deep[real].detach().exp(), temperature=1.0)
 
 
 @register_criterion("sret_mixed_depth", dataclass=MixedDepthConfig)
