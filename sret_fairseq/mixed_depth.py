@@ -26,9 +26,7 @@ class MixedDepthConfig(LabelSmoothedCrossEntropyCriterionConfig):
         default="1",
         metadata={"help": "numbers of passes P1,P2,... of which each update draws one to train beside all passes"},
     )
-    mixed_depth_weight: float = field(
-        default=1.0, metadata={"help": "weight of the loss at the drawn passes"}
-    )
+    mixed_depth_weight: float = field(default=1.0, metadata={"help": "weight of the loss at the drawn passes"})
     mixed_depth_soft_labels: bool = field(
         default=False, metadata={"help": "train the fewer passes on what all passes predict instead of the text"}
     )
