@@ -5,6 +5,7 @@ prints two numbers of bytes.
 """
 
 import json
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from benchmarks.report import Report, comparisons_report
 from benchmarks.train import criterions, max_tokens
 
 GOAL = Goal(0.9, at_least=False)
+OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "MemoryError", "bad_alloc")
 UPDATES = 3  # Adam's state comes with the first one
 PARTS = ("in all", "beyond the weights")
 NOTES = [
@@ -25,6 +27,10 @@ NOTES = [
     f"The peak of {UPDATES} updates of fairseq's Trainer on the same batch: in all, and beyond the model as built.",
     "On a CPU the resident memory of the process above what it occupied after its imports; on a GPU torch's allocator.",
 ]
+
+
+class DoesNotFitError(SystemExit):
+    """A system that takes more memory than there is."""
 
 
 class Meter:
@@ -55,10 +61,22 @@ class Meter:
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field + ":"))
 
 
+def leave_the_machine_some() -> None:
+    """Let this process fail when it has taken most of what is free, before the kernel begins to end processes."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    limit = Meter.from_status("VmData") + int(0.8 * free)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+
+
 def measure_here(size: str, device: str, tokens: str, criterion: str, words) -> dict:
     """Train in this process; bytes by the names in PARTS."""
     (batch,) = training_batches(int(tokens), count=1)
     meter = Meter(device)
+    if device == "cpu":
+        leave_the_machine_some()
     imported = meter.now()
     trainer = models.build(size, " ".join(words), device, criterion).trainer()
     trainer.cuda_env = None  # with it the trainer resets the GPU's peak after every update
@@ -70,11 +88,16 @@ def measure_here(size: str, device: str, tokens: str, criterion: str, words) -> 
 
 
 def measure(size: str, words: str, criterion: str, settings) -> dict:
-    """``measure_here`` in a new process."""
+    """``measure_here`` in a new process.
+
+    Raises:
+        DoesNotFitError: for want of memory.
+    """
     child = [sys.executable, "-m", "benchmarks.memory", size, settings.device, str(max_tokens(settings)), criterion]
     run = subprocess.run([*child, *words.split()], capture_output=True, text=True)
     if run.returncode:
-        raise SystemExit(f"benchmarks: a measurement of memory failed; its last words:\n{run.stderr[-2000:]}")
+        failure = DoesNotFitError if any(words in run.stderr for words in OUT_OF_MEMORY) else SystemExit
+        raise failure(f"benchmarks: a measurement of memory failed; its last words:\n{run.stderr[-2000:]}")
     return json.loads(run.stdout.splitlines()[-1])
 
 

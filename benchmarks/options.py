@@ -7,6 +7,7 @@ from pathlib import Path
 BENCHMARKS = {
     "train": "training tokens/s",
     "memory": "peak memory of a training step",
+    "activations": "the same by virtual depth, with and without --checkpoint-activations",
     "decode": "sentences/s of beam search",
     "length": "the encoder, sliced and unsliced, by source length",
     "depth": "cost by the number of passes",
@@ -23,7 +24,7 @@ def parse(words):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Measures sret_transformer (B) against fairseq's transformer (A), both of virtual depth 6+6 and of "
         "the\nsame width. Prints a table; writes all samples as JSON, and a picture.\n\n"
-        + "\n".join(f"  {name:8} {text}" for name, text in BENCHMARKS.items()),
+        + "\n".join(f"  {name:11} {text}" for name, text in BENCHMARKS.items()),
         epilog="Environment variable: VENV, the folder of the virtual environment (default: .venv).",
     )
     parser.add_argument("benchmark", choices=BENCHMARKS, metavar="|".join(BENCHMARKS))

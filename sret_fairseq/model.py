@@ -111,6 +111,33 @@ def tiny_architecture(args):
     finish(args, fairseq_architectures.base_architecture)
 
 
+def deep_architecture(args, width: int, heads: int, blocks: int, passes: int, nll_ratio: float):
+    """Blocks in one long loop a side, FFN of four widths, residual branches scaled for it, two slices."""
+    for side in options.SIDES:
+        options.default(args, f"{side}_embed_dim", width)
+        options.default(args, f"{side}_ffn_embed_dim", 4 * width)
+        options.default(args, f"{side}_attention_heads", heads)
+        options.default(args, f"{side}_layers", blocks)
+        options.default(args, f"{side}_recursions", passes)
+        options.default(args, f"{side}_recursion_span", getattr(args, f"{side}_layers"))
+    options.default(args, "nll_ratio", nll_ratio)
+    options.default(args, "encoder_slices", "2")
+    options.default(args, "depth_scaled_residuals", True)
+    finish(args, fairseq_architectures.base_architecture)
+
+
+@register_model_architecture("sret_transformer", "sret_transformer_108")
+def architecture_108(args):
+    """Width 384, FFN 1536, 6 heads, virtual depth 54+54: 2 blocks x 27 passes a side."""
+    deep_architecture(args, width=384, heads=6, blocks=2, passes=27, nll_ratio=1 / 16)
+
+
+@register_model_architecture("sret_transformer", "sret_transformer_1008")
+def architecture_1008(args):
+    """Width 256, FFN 1024, 4 heads, virtual depth 504+504: 3 blocks x 168 passes a side."""
+    deep_architecture(args, width=256, heads=4, blocks=3, passes=168, nll_ratio=1 / 64)
+
+
 @register_model_architecture("sret_transformer", "sret_transformer_iwslt_de_en")
 def iwslt_de_en_architecture(args):
     """Width 512, FFN 1024, 4 heads, virtual depth 6+6."""

@@ -13,6 +13,8 @@ SIDES = ("encoder", "decoder")
 PERMUTATIONS = ("interleave", "random", "none")
 COEFFICIENTS = ("both", "residual", "identity", "none")
 COEFFICIENT_SIZES = ("scalar", "channel")
+# By default. A sentence of G * G tokens is seen whole after two passes, see slicing.py: 16 is a short sentence.
+MOST_SLICES = 4
 
 
 class OptionError(SystemExit, ValueError):
@@ -47,9 +49,12 @@ def add_args(parser) -> None:
                         help="each pass has coefficients of its own, instead of sharing those of its block")
     parser.add_argument("--residual-coefficient-size", choices=COEFFICIENT_SIZES,
                         help="one coefficient a residual branch, or one a channel (default: scalar)")
+    parser.add_argument("--depth-scaled-residuals", action=argparse.BooleanOptionalAction,
+                        help="for deep loops: every residual branch adds 1 / passes of what it computes, so that the "
+                             "passes of a block together change the stream as much as one would alone")
     parser.add_argument("--encoder-slices", metavar="G[,G2,...]",
                         help="slices of the encoder's self-attention in each pass, the last number repeats; 1 is full "
-                             "attention (default: the number of passes)")
+                             "attention (default: the number of passes, at most 4)")
     parser.add_argument("--slice-permutation", choices=PERMUTATIONS,
                         help="how every second pass of the encoder permutes the tokens before they are sliced; random "
                              "draws in training only, and interleaves at inference (default: interleave)")
@@ -73,7 +78,8 @@ def set_defaults(args) -> None:
     default(args, "residual_coefficients", "both")
     default(args, "residual_coefficients_per_pass", False)
     default(args, "residual_coefficient_size", "scalar")
-    default(args, "encoder_slices", str(args.encoder_recursions))
+    default(args, "depth_scaled_residuals", False)
+    default(args, "encoder_slices", str(min(args.encoder_recursions, MOST_SLICES)))
     default(args, "slice_permutation", "interleave")
     default(args, "decoder_slices", "1")
     default(args, "decoder_chunk_size", 16)

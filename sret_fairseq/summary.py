@@ -1,5 +1,6 @@
 """What a model is made of, for the log."""
 
+import itertools
 import math
 from typing import Dict, List, Tuple
 
@@ -41,12 +42,21 @@ def blocks_and_passes(model: nn.Module, side: str) -> Tuple[int, int]:
     return groups * span, getattr(model.cfg, f"{side}_recursions")
 
 
+def runs(numbers: List[int]) -> str:
+    """Numbers separated by commas, a long run of the same one in short: ``4, 2 (26 times)``."""
+    parts = []
+    for number, group in itertools.groupby(numbers):
+        times = len(list(group))
+        parts += [str(number)] * times if times <= 4 else [f"{number} ({times} times)"]
+    return ", ".join(parts)
+
+
 def side_line(model: nn.Module, side: str) -> str:
     """Blocks, passes and slices of the encoder or the decoder of a SretTransformerModel."""
     cfg = model.cfg
     blocks, passes = blocks_and_passes(model, side)
     span, trained = getattr(cfg, f"{side}_recursion_span"), getattr(cfg, f"{side}_trained_recursions")
-    slices = ", ".join(map(str, slices_by_pass(cfg, side)))
+    slices = runs(slices_by_pass(cfg, side))
     line = (
         f"sret_transformer {side}: {blocks} distinct blocks x {passes} passes = virtual depth {blocks * passes}, "
         f"looped {span} together, {'pre' if getattr(cfg, side).normalize_before else 'post'}-norm, "

@@ -56,6 +56,7 @@ COMBINATIONS: Dict[str, dict] = {
         "recursion_reverse": True,
     },
     "per-pass-channel": {"residual_coefficients_per_pass": True, "residual_coefficient_size": "channel"},
+    "depth-scaled": {"depth_scaled_residuals": True, "encoder_recursions": 3},
     "residual-only": {"residual_coefficients": "residual", "residual_coefficients_per_pass": True},
     "identity-only": {"residual_coefficients": "identity", "nll_ratio": 0.0},
     "random-slices": {"slice_permutation": "random", "encoder_slices": "2,3"},

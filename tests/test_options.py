@@ -86,7 +86,8 @@ def test_every_option_reaches_the_model():
         *"--arch sret_transformer --encoder-layers 4 --encoder-recursions 3 --decoder-recursions 2".split(),
         *"--encoder-recursion-span 2 --decoder-recursion-span 3 --recursion-reverse --nll-ratio 0.5".split(),
         *"--residual-coefficients identity --residual-coefficients-per-pass".split(),
-        *"--residual-coefficient-size channel --encoder-slices 4,2 --slice-permutation random".split(),
+        *"--residual-coefficient-size channel --depth-scaled-residuals".split(),
+        *"--encoder-slices 4,2 --slice-permutation random".split(),
         *"--decoder-slices 1,3 --decoder-chunk-size 5".split(),
         *"--no-encoder-normalize-before --no-decoder-normalize-before --dropout 0.3".split(),
     )
@@ -102,6 +103,7 @@ def test_every_option_reaches_the_model():
         "residual_coefficients": "identity",
         "residual_coefficients_per_pass": True,
         "residual_coefficient_size": "channel",
+        "depth_scaled_residuals": True,
         "encoder_slices": "4,2",
         "slice_permutation": "random",
         "decoder_slices": "1,3",
@@ -111,6 +113,13 @@ def test_every_option_reaches_the_model():
         "dropout": 0.3,
     }
     assert {name: getattr(args, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize("passes, slices", [(1, "1"), (2, "2"), (4, "4"), (5, "4"), (168, "4")])
+def test_default_slices_follow_the_passes_up_to_four(passes, slices):
+    """Slices as many as passes would leave a token alone with itself in a long loop."""
+    args = train_parser_args("--arch", "sret_transformer", "--encoder-recursions", str(passes))
+    assert (args.encoder_slices, args.decoder_slices) == (slices, "1")
 
 
 @pytest.mark.parametrize("arch", ["sret_transformer", "sret_transformer_tiny", "transformer"])

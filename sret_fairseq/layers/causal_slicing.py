@@ -9,7 +9,7 @@ and attends to itself and the earlier tokens there. A pass with G = 1 sees all e
 the caches hold every token, and a mask leaves out those of other slices.
 """
 
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 import torch
 from torch import Tensor
@@ -87,19 +87,17 @@ def decoder_layouts(
         ancestors: (B, K, T) in incremental decoding, in which the last token alone is computed, or None.
         like: a tensor of the type that attention is computed in.
     """
+    made: Dict[int, Layout] = {}  # by slices and, as the sign, whether they are strides
     layouts: List[Layout] = []
     for pass_index, count in enumerate(slices):
-        layout: Optional[Layout] = None
-        for earlier in range(len(layouts)):
-            if slices[earlier] == count and (count == 1 or earlier % 2 == pass_index % 2):
-                layout = layouts[earlier]
-        if layout is None:
-            strided = pass_index % 2 == 1
+        strided = count > 1 and pass_index % 2 == 1
+        key = -count if strided else count
+        if key not in made:
             if ancestors is not None:
-                layout = step_layout(padding_mask, ancestors, count, chunk_size, strided, like)
+                made[key] = step_layout(padding_mask, ancestors, count, chunk_size, strided, like)
             elif count == 1:
-                layout = causal_layout(padding_mask, causal)
+                made[key] = causal_layout(padding_mask, causal)
             else:
-                layout = sliced_layout(padding_mask, count, chunk_size, strided, causal)
-        layouts.append(layout)
+                made[key] = sliced_layout(padding_mask, count, chunk_size, strided, causal)
+        layouts.append(made[key])
     return layouts

@@ -43,12 +43,13 @@ class NonLinearProjection(nn.Module):
         cfg: the TransformerConfig; gives ``nll_ratio`` > 0, dropout and the design of the coefficients.
         embed_dim: C.
         normalize_before: pre-norm if True.
+        passes: how many the training makes, each with an NLL of its own.
     """
 
-    def __init__(self, cfg, embed_dim: int, normalize_before: bool):
+    def __init__(self, cfg, embed_dim: int, normalize_before: bool, passes: int):
         super().__init__()
         self.mlp = FeedForward(cfg, embed_dim, int(cfg.nll_ratio * embed_dim), activation="gelu")
-        self.residual = ResidualConnection(cfg, embed_dim, normalize_before, passes=1)
+        self.residual = ResidualConnection(cfg, embed_dim, normalize_before, passes, shared=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, B, C) -> (T, B, C)."""
@@ -59,6 +60,6 @@ def build_projections(cfg, embed_dim: int, normalize_before: bool, blocks: int, 
     """The NLLs of a recursion group, [trained pass][block]; with ``--nll-ratio 0`` each is the identity."""
 
     def build() -> nn.Module:
-        return NonLinearProjection(cfg, embed_dim, normalize_before) if cfg.nll_ratio > 0 else nn.Identity()
+        return NonLinearProjection(cfg, embed_dim, normalize_before, passes) if cfg.nll_ratio > 0 else nn.Identity()
 
     return nn.ModuleList(nn.ModuleList(build() for _ in range(blocks)) for _ in range(passes))

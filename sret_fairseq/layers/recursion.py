@@ -1,20 +1,20 @@
 """Recursion groups: K blocks looped R times together. To fairseq each is one layer."""
 
+import functools
 from typing import Dict, List, Optional, Tuple
 
+import torch
 from fairseq.distributed import fsdp_wrap
-from fairseq.modules.checkpoint_activations import checkpoint_wrapper
 from torch import Tensor, nn
 
 from sret_fairseq.layers.block import DecoderBlock, EncoderBlock
+from sret_fairseq.layers.checkpointing import recomputed, segments
 from sret_fairseq.layers.projection import build_projections
 from sret_fairseq.layers.slicing import Layout
 
 
 def wrap_for_fairseq(layer: nn.Module, cfg) -> nn.Module:
-    """The layer with activation checkpointing and FSDP as the options ask for, which fairseq gives its own layers."""
-    if cfg.checkpoint_activations:
-        layer = checkpoint_wrapper(layer, offload_to_cpu=cfg.offload_activations)
+    """The layer with FSDP as the options ask for, which fairseq gives its own layers."""
     return fsdp_wrap(layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap)
 
 
@@ -44,6 +44,7 @@ class RecursiveEncoderLayer(nn.Module):
         span, trained = cfg.encoder_recursion_span, cfg.encoder_trained_recursions
         self.passes_by_projections = passes_by_projections(trained, cfg.encoder_recursions)
         self.reverse = cfg.recursion_reverse
+        self.checkpoint, self.offload = bool(cfg.checkpoint_activations), bool(cfg.offload_activations)
         self.blocks = nn.ModuleList(EncoderBlock(cfg) for _ in range(span))
         self.projections = build_projections(
             cfg, cfg.encoder.embed_dim, cfg.encoder.normalize_before, blocks=span, passes=trained
@@ -59,6 +60,8 @@ class RecursiveEncoderLayer(nn.Module):
         Returns:
             (T, B, C).
         """
+        if self.checkpoint and torch.is_grad_enabled() and not torch.jit.is_scripting():
+            return self.forward_in_segments(x, layouts)
         for row, projections in enumerate(self.projections):
             for pass_index in self.passes_by_projections[row]:
                 if pass_index >= len(layouts):
@@ -68,6 +71,20 @@ class RecursiveEncoderLayer(nn.Module):
                     for index, (block, projection) in enumerate(zip(self.blocks, projections)):
                         if index == wanted:
                             x = projection(block(x, layouts[pass_index], pass_index))
+        return x
+
+    @torch.jit.unused
+    def forward_in_segments(self, x: Tensor, layouts: List[Layout]) -> Tensor:
+        """The same, with activation checkpointing."""
+
+        def run(x: Tensor, segment: List[Tuple[int, int]]) -> Tensor:
+            for pass_index, index in segment:
+                projection = self.projections[min(pass_index, len(self.projections) - 1)][index]
+                x = projection(self.blocks[index](x, layouts[pass_index], pass_index))
+            return x
+
+        for segment in segments(applications(len(layouts), len(self.blocks), self.reverse)):
+            x = recomputed(functools.partial(run, segment=segment), x, self.offload)
         return x
 
 
@@ -87,6 +104,7 @@ class RecursiveDecoderLayer(nn.Module):
         span, trained = cfg.decoder_recursion_span, cfg.decoder_trained_recursions
         self.passes_by_projections = passes_by_projections(trained, cfg.decoder_recursions)
         self.reverse = cfg.recursion_reverse
+        self.checkpoint, self.offload = bool(cfg.checkpoint_activations), bool(cfg.offload_activations)
         self.blocks = nn.ModuleList(DecoderBlock(cfg, no_encoder_attn) for _ in range(span))
         self.projections = build_projections(
             cfg, cfg.decoder.embed_dim, cfg.decoder.normalize_before, blocks=span, passes=trained
@@ -114,14 +132,17 @@ class RecursiveDecoderLayer(nn.Module):
         Returns:
             (T, B, C), and the weights (B, H, T, S) or None.
         """
+        incremental = incremental_state is not None
+        if self.checkpoint and not incremental and torch.is_grad_enabled() and not torch.jit.is_scripting():
+            return self.forward_in_segments(x, encoder_out, encoder_mask, layouts, need_weights)
         weights: Optional[Tensor] = None
-        applications = len(layouts) * len(self.blocks)
+        remaining = len(layouts) * len(self.blocks)
         for row, projections in enumerate(self.projections):
             for pass_index in self.passes_by_projections[row]:
                 if pass_index >= len(layouts):
                     continue
                 for wanted in block_order(len(self.blocks), self.reverse and pass_index % 2 == 1):
-                    applications -= 1
+                    remaining -= 1
                     for index, (block, projection) in enumerate(zip(self.blocks, projections)):
                         if index == wanted:
                             x, weights = block(
@@ -131,9 +152,35 @@ class RecursiveDecoderLayer(nn.Module):
                                 layouts[pass_index],
                                 incremental_state,
                                 pass_index,
-                                need_weights and applications == 0,
+                                need_weights and remaining == 0,
                             )
                             x = projection(x)
+        return x, weights
+
+    @torch.jit.unused
+    def forward_in_segments(
+        self,
+        x: Tensor,
+        encoder_out: Optional[Tensor],
+        encoder_mask: Optional[Tensor],
+        layouts: List[Layout],
+        need_weights: bool,
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        """The same, with activation checkpointing."""
+        order = applications(len(layouts), len(self.blocks), self.reverse)
+
+        def run(x: Tensor, segment: List[Tuple[int, int]]) -> Tuple[Tensor, Optional[Tensor]]:
+            weights: Optional[Tensor] = None
+            for pass_index, index in segment:
+                wanted = need_weights and (pass_index, index) == order[-1]
+                layout, block = layouts[pass_index], self.blocks[index]
+                x, weights = block(x, encoder_out, encoder_mask, layout, None, pass_index, wanted)
+                x = self.projections[min(pass_index, len(self.projections) - 1)][index](x)
+            return x, weights
+
+        weights: Optional[Tensor] = None
+        for segment in segments(order):
+            x, weights = recomputed(functools.partial(run, segment=segment), x, self.offload)
         return x, weights
 
 
@@ -143,3 +190,12 @@ def block_order(blocks: int, backwards: bool) -> List[int]:
     if backwards:
         order.reverse()
     return order
+
+
+def applications(passes: int, blocks: int, reverse: bool) -> List[Tuple[int, int]]:
+    """All that a group applies, in order: (pass, block)."""
+    return [
+        (pass_index, index)
+        for pass_index in range(passes)
+        for index in block_order(blocks, reverse and pass_index % 2 == 1)
+    ]

@@ -23,38 +23,67 @@ def dot(x: Tensor, y: Tensor, like: Tensor) -> Tensor:
 
 
 class ScaledSum(torch.autograd.Function):
-    """``(1 + d1) * x + (1 + d2) * f``: two passes over memory forward and four backward, half of what autograd makes.
+    """``(1 + a * d1) * x + a * (1 + d2) * f``: two passes over memory forward and four backward, half of autograd's.
 
-    d1 and d2 are (1,) or (C,), or None for a coefficient that is fixed at 1.
+    d1 and d2 are (1,) or (C,), or None for a coefficient that is fixed at 1; a is a number, the scale.
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor]) -> Tensor:
+    def forward(
+        ctx, x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor], scale: float
+    ) -> Tensor:
         ctx.save_for_backward(None if identity is None else x, None if residual is None else branch, identity, residual)
-        ctx.dtypes = x.dtype, branch.dtype
-        return scaled_sum(x, branch, identity, residual)
+        ctx.dtypes, ctx.scale = (x.dtype, branch.dtype), scale
+        return scaled_sum(x, branch, identity, residual, scale)
 
     @staticmethod
     def backward(ctx, gradient: Tensor):
         x, branch, identity, residual = ctx.saved_tensors
+        scale = ctx.scale
         x_gradient, branch_gradient, identity_gradient, residual_gradient = gradient, gradient, None, None
         if identity is not None:
-            x_gradient, identity_gradient = gradient * (1 + identity), dot(gradient, x, identity)
+            x_gradient, identity_gradient = gradient * (1 + scale * identity), scale * dot(gradient, x, identity)
         if residual is not None:
-            branch_gradient, residual_gradient = gradient * (1 + residual), dot(gradient, branch, residual)
+            branch_gradient = gradient * (scale * (1 + residual))
+            residual_gradient = scale * dot(gradient, branch, residual)
+        elif scale != 1.0:
+            branch_gradient = gradient * scale
         x_dtype, branch_dtype = ctx.dtypes
-        return x_gradient.to(x_dtype), branch_gradient.to(branch_dtype), identity_gradient, residual_gradient
+        return x_gradient.to(x_dtype), branch_gradient.to(branch_dtype), identity_gradient, residual_gradient, None
 
 
-def scaled_sum(x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor]) -> Tensor:
-    """``(1 + d1) * x + (1 + d2) * f``, all (T, B, C); see ScaledSum."""
+def scaled_sum(
+    x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor], scale: float
+) -> Tensor:
+    """``(1 + a * d1) * x + a * (1 + d2) * f``, all (T, B, C); see ScaledSum."""
     if identity is not None:
-        x = x * (1 + identity)
-    return x + branch if residual is None else torch.addcmul(x, branch, 1 + residual)
+        x = x * (1 + scale * identity)
+    if residual is None:
+        return torch.add(x, branch, alpha=scale)
+    return torch.addcmul(x, branch, 1 + residual, value=scale)
+
+
+def residual_scale(cfg, passes: int) -> float:
+    """a, by which ``--depth-scaled-residuals`` multiplies what a branch adds to the stream: 1 / passes; else 1.
+
+    A branch ``x + a * f(LN(x))`` that a token passes R times adds R * a * f: the stream hardly turns between the
+    passes, so they add up, and so do the changes that one update of the shared weights makes in all of them. Adam's
+    updates do not depend on the size of the gradient, so smaller initial weights would only defer that. With a = 1 / R
+    sums and changes are those of one pass: U blocks x R passes start as U ordinary blocks do, each step of theirs
+    taken in R small ones (Euler's method for dx/dt = f(x)). The same a bounds c1: its R-th power is a factor of
+    the stream, and (1 + d1 / R) ** R < exp(d1).
+
+    Args:
+        cfg: the TransformerConfig, with this project's options beside fairseq's.
+        passes: R, of the training, whatever runs later.
+    """
+    return 1 / passes if cfg.depth_scaled_residuals else 1.0
 
 
 class ResidualCoefficients(nn.Module):
     """``c1 * x + c2 * f`` with learnable ``c1`` and ``c2``, initially 1 (SReT, "learnable residual coefficients").
+
+    With a scale a, see ``residual_scale``, it is ``x + a * ((c1 - 1) * x + c2 * f)``.
 
     The parameters are the offsets ``d1 = c1 - 1`` and ``d2 = c2 - 1``. Near 1 a bfloat16 has steps of 4e-3, which
     would swallow every update; near 0 its steps are fine enough. And weight decay pulls a coefficient to 1.
@@ -64,13 +93,14 @@ class ResidualCoefficients(nn.Module):
         channels: 1 for scalars, or C for one coefficient per channel.
         passes: 1 when all passes share the coefficients, or their number when each has its own. Later passes use the
             last one's.
+        scale: a.
     """
 
-    fixed: List[Tuple[float, float]]  # c1 and c2 of each pass, once they learn no more
+    fixed: List[Tuple[float, float]]  # the factors of x and f in each pass, once they learn no more
 
-    def __init__(self, design: str, channels: int, passes: int):
+    def __init__(self, design: str, channels: int, passes: int, scale: float = 1.0):
         super().__init__()
-        self.channels, self.passes = channels, passes
+        self.channels, self.passes, self.scale = channels, passes, scale
         self.fixed = []
         learns_identity = design in ("both", "identity")
         learns_residual = design in ("both", "residual")
@@ -80,11 +110,11 @@ class ResidualCoefficients(nn.Module):
     def make_generation_fast_(self, **_) -> None:
         """Turn scalars into plain numbers, which cost less at every step; fairseq calls this before it translates."""
         if self.channels == 1:
-            rows = [
-                [1.0] * self.passes if offsets is None else (1 + offsets.detach().double()).flatten().tolist()
+            identity, residual = (
+                [0.0] * self.passes if offsets is None else offsets.detach().double().flatten().tolist()
                 for offsets in (self.identity, self.residual)
-            ]
-            self.fixed = list(zip(*rows))
+            )
+            self.fixed = [(1 + self.scale * d1, self.scale * (1 + d2)) for d1, d2 in zip(identity, residual)]
 
     def _load_from_state_dict(self, *args) -> None:
         """Forget the plain numbers, which are of the old coefficients."""
@@ -102,28 +132,29 @@ class ResidualCoefficients(nn.Module):
         learns = identity is not None or residual is not None
         if learns and self.training and not torch.jit.is_scripting():
             return self.trained_sum(x, branch, identity, residual)
-        return scaled_sum(x, branch, identity, residual)
+        return scaled_sum(x, branch, identity, residual, self.scale)
 
     @torch.jit.unused
     def trained_sum(self, x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor]) -> Tensor:
         """``scaled_sum`` with a gradient of its own, which TorchScript cannot compile."""
-        return ScaledSum.apply(x, branch, identity, residual)
+        return ScaledSum.apply(x, branch, identity, residual, self.scale)
 
 
 class ResidualConnection(nn.Module):
     """What surrounds the function f of a sublayer: LayerNorm, dropout, coefficients.
 
     Pre-norm: ``x = c1 * x + c2 * dropout(f(LN(x)))``. Post-norm: ``x = LN(c1 * x + c2 * dropout(f(x)))``.
-    A sublayer calls ``enter``, then f, then ``leave``.
+    With ``--depth-scaled-residuals`` see ``residual_scale``. A sublayer calls ``enter``, then f, then ``leave``.
 
     Args:
         cfg: the TransformerConfig, with this project's options beside fairseq's.
         embed_dim: C.
         normalize_before: pre-norm if True.
-        passes: how many passes go through this connection.
+        passes: how many passes the training makes.
+        shared: whether all of them go through this connection, or one of them alone.
     """
 
-    def __init__(self, cfg, embed_dim: int, normalize_before: bool, passes: int):
+    def __init__(self, cfg, embed_dim: int, normalize_before: bool, passes: int, shared: bool = True):
         super().__init__()
         self.normalize_before = normalize_before
         self.layer_norm = LayerNorm(embed_dim, export=cfg.export)
@@ -132,7 +163,8 @@ class ResidualConnection(nn.Module):
         self.coefficients = ResidualCoefficients(
             cfg.residual_coefficients,
             channels=embed_dim if cfg.residual_coefficient_size == "channel" else 1,
-            passes=passes if cfg.residual_coefficients_per_pass else 1,
+            passes=passes if shared and cfg.residual_coefficients_per_pass else 1,
+            scale=residual_scale(cfg, passes),
         )
 
     def make_generation_fast_(self, retain_dropout: bool = False, **_) -> None:

@@ -10,7 +10,7 @@ at most ceil(len / G) tokens a slice either way. A contiguous slice of G tokens 
 alternating the two lets a token see the whole sentence after two passes.
 """
 
-from typing import List, NamedTuple, Optional
+from typing import Dict, List, NamedTuple, Optional
 
 import torch
 from torch import Tensor
@@ -176,15 +176,12 @@ def encoder_layouts(
     """
     whole = whole_sentences(allowed_keys(padding_mask) if has_padding else None, causal=False)
     permuted = "interleave" if permutation == "random" and not training else permutation
-    modes = [permuted if pass_index % 2 == 1 else "none" for pass_index in range(len(slices))]
+    made: Dict[int, Layout] = {1: whole, -1: whole}  # by slices and, as the sign, permutation
     layouts: List[Layout] = []
-    for count, mode in zip(slices, modes):
-        layout: Optional[Layout] = whole if count == 1 else None
-        if mode != "random":
-            for earlier in range(len(layouts)):
-                if slices[earlier] == count and modes[earlier] == mode:
-                    layout = layouts[earlier]
-        if layout is None:
-            layout = encoder_layout(padding_mask, has_padding, count, mode, mask_like)
-        layouts.append(layout)
+    for pass_index, count in enumerate(slices):
+        mode = permuted if pass_index % 2 == 1 else "none"
+        key = count if mode == "none" else -count
+        if key not in made or (mode == "random" and count > 1):
+            made[key] = encoder_layout(padding_mask, has_padding, count, mode, mask_like)
+        layouts.append(made[key])
     return layouts

@@ -11,10 +11,12 @@ from sret_fairseq.layers.residual import ResidualCoefficients, ScaledSum
 @pytest.mark.parametrize("channels", [1, 6])
 @pytest.mark.parametrize("passes", [1, 3])
 @pytest.mark.parametrize("design", ["both", "residual", "identity", "none"])
-def test_coefficients(design, passes, channels):
-    """c1 x + c2 f with c = 1 + offset, a row of offsets for each pass or one for all."""
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_coefficients(design, passes, channels, scale):
+    """x + a ((c1 - 1) x + c2 f) with c = 1 + offset, a row of offsets for each pass or one for all; also as the plain
+    numbers of inference."""
     torch.manual_seed(0)
-    module = ResidualCoefficients(design, channels, passes)
+    module = ResidualCoefficients(design, channels, passes, scale)
     assert sum(p.numel() for p in module.parameters()) == {"both": 2, "none": 0}.get(design, 1) * passes * channels
     for parameter in module.parameters():
         assert not parameter.any()
@@ -24,19 +26,25 @@ def test_coefficients(design, passes, channels):
         row = pass_index if passes > 1 else 0
         c1 = 1 + module.identity[row] if design in ("both", "identity") else 1
         c2 = 1 + module.residual[row] if design in ("both", "residual") else 1
-        torch.testing.assert_close(module.combine(x, branch, pass_index), c1 * x + c2 * branch)
+        expected = x + scale * ((c1 - 1) * x + c2 * branch)
+        torch.testing.assert_close(module.combine(x, branch, pass_index), expected)
+        torch.testing.assert_close(module.eval().combine(x, branch, pass_index), expected)
+        module.make_generation_fast_()
+        torch.testing.assert_close(module.combine(x, branch, pass_index), expected)
+        module.train().fixed = []
 
 
 @pytest.mark.parametrize("channels", [1, 6])
-@pytest.mark.parametrize("design", ["both", "residual", "identity"])
-def test_gradients(design, channels):
+@pytest.mark.parametrize("design", ["both", "residual", "identity", "none"])
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_gradients(design, channels, scale):
     """The gradient that is written out equals the numerical one."""
     torch.manual_seed(0)
     inputs = [torch.randn(3, 2, 6, dtype=torch.float64, requires_grad=True) for _ in range(2)]
     offsets = [torch.randn(channels, dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    identity = offsets[0] if design != "residual" else None
-    residual = offsets[1] if design != "identity" else None
-    assert torch.autograd.gradcheck(ScaledSum.apply, (*inputs, identity, residual))
+    identity = offsets[0] if design in ("both", "identity") else None
+    residual = offsets[1] if design in ("both", "residual") else None
+    assert torch.autograd.gradcheck(ScaledSum.apply, (*inputs, identity, residual, scale))
 
 
 @pytest.mark.parametrize("channels", [1, 6])

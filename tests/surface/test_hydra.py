@@ -32,6 +32,7 @@ MODEL = {
     "residual_coefficients": "residual",
     "residual_coefficients_per_pass": True,
     "residual_coefficient_size": "channel",
+    "depth_scaled_residuals": True,
     "encoder_slices": "3,2",
     "slice_permutation": "random",
     "decoder_slices": 2,

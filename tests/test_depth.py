@@ -1,0 +1,147 @@
+"""Long loops: the deep architectures, residual branches scaled for the depth, and what stays short at 168 passes."""
+
+import argparse
+
+import helpers
+import pytest
+import torch
+from helpers import Task, build_sret
+
+import sret_fairseq.model as sret_model
+from sret_fairseq.layers import causal_slicing, slicing
+from sret_fairseq.layers.residual import ResidualCoefficients
+from sret_fairseq.summary import parameter_counts, runs, summary_lines
+
+ARCHITECTURES = {
+    # name: (function, virtual depth)
+    "sret_transformer_108": (sret_model.architecture_108, 108),
+    "sret_transformer_1008": (sret_model.architecture_1008, 1008),
+}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_deep_architectures(name):
+    """At most 15 million parameters with a joint vocabulary of 10,000, the depth of their names, and a short log."""
+    function, depth = ARCHITECTURES[name]
+    task = Task()
+    task.source_dictionary = task.target_dictionary = helpers.dictionary(9996)
+    assert len(task.source_dictionary) == 10_000
+    args = argparse.Namespace(share_all_embeddings=True)
+    function(args)
+    assert args.depth_scaled_residuals and args.encoder_slices == "2" and args.decoder_slices == "1"
+    model = sret_model.SretTransformerModel.build_model(args, task)
+    assert parameter_counts(model)["total"] <= 15_000_000
+    lines = summary_lines(model)
+    assert f"virtual depth {depth} in total" in lines[-1]
+    assert max(map(len, lines)) < 200
+    for side in ("encoder", "decoder"):
+        (group,) = getattr(model, side).layers  # one loop over the whole stack
+        assert len(group.blocks) * getattr(args, f"{side}_recursions") == depth / 2
+        assert len(group.projections) == getattr(args, f"{side}_recursions")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_user_may_choose_otherwise(name):
+    """What is given wins over the architecture, and the loop goes over all blocks that there are."""
+    args = argparse.Namespace(encoder_layers=5, depth_scaled_residuals=False, encoder_slices="1", decoder_recursions=7)
+    ARCHITECTURES[name][0](args)
+    assert (args.encoder_layers, args.encoder_recursion_span) == (5, 5)
+    assert (args.depth_scaled_residuals, args.encoder_slices, args.decoder_recursions) == (False, "1", 7)
+
+
+def encoder_change(passes: int, scaled: bool) -> torch.Tensor:
+    """What so many passes through two blocks add to a random stream; the weights are always the same."""
+    sizes = {"nll_ratio": 0.0, "encoder_slices": "1", "encoder_recursion_span": 2, "residual_coefficients": "none"}
+    one = build_sret(**sizes, encoder_recursions=1)
+    model = build_sret(**sizes, encoder_recursions=passes, depth_scaled_residuals=scaled)
+    model.load_state_dict(one.state_dict())
+    torch.manual_seed(0)
+    x = torch.randn(7, 2, 16)
+    (group,) = model.encoder.layers
+    return (group(x, [slicing.whole_sentences(None, False)] * passes) - x).detach()
+
+
+def test_scaled_residuals_change_the_stream_as_one_pass_does():
+    """However many passes: unscaled ones add up."""
+    one = encoder_change(1, scaled=False).norm()
+    assert torch.equal(encoder_change(1, scaled=True), encoder_change(1, scaled=False))
+    for passes in (8, 64, 256):
+        assert 0.7 < encoder_change(passes, scaled=True).norm() / one < 1.5
+    assert encoder_change(64, scaled=False).norm() / one > 16
+
+
+def test_scaled_residuals_are_euler_steps():
+    """Twice the passes halve the distance from the limit, the solution of the differential equation."""
+    few, more, most = (encoder_change(passes, scaled=True) for passes in (16, 32, 64))
+    assert (few - more).norm() / (more - most).norm() == pytest.approx(2, rel=0.1)
+
+
+def test_a_coefficient_of_the_identity_stays_bounded():
+    """(1 + d1 / R) ** R stays under exp(d1), where (1 + d1) ** R is beyond all numbers."""
+    passes = 1008
+    module = ResidualCoefficients("identity", 1, 1, scale=1 / passes)
+    torch.nn.init.constant_(module.identity, 1.0)
+    x = torch.ones(1, 1, 1, dtype=torch.float64)
+    for _ in range(passes):
+        x = module.double().combine(x, torch.zeros_like(x), 0)
+    assert 2.71 < x.item() < 2.7183
+
+
+def test_the_scale_is_that_of_the_training():
+    """In blocks and projections, also where a checkpoint runs fewer passes than it was trained with."""
+    sizes = {"depth_scaled_residuals": True, "decoder_recursions": 5, "encoder_trained_recursions": 3}
+    model = build_sret(**sizes, encoder_recursions=1)
+    for side, passes in (("encoder", 3), ("decoder", 5)):
+        scales = {m.scale for m in getattr(model, side).modules() if isinstance(m, ResidualCoefficients)}
+        assert scales == {1 / passes}
+    plain = build_sret(encoder_recursions=3)
+    assert {m.scale for m in plain.modules() if isinstance(m, ResidualCoefficients)} == {1.0}
+
+
+@pytest.mark.parametrize("numbers, text", [([2], "2"), ([3, 2, 2], "3, 2, 2"), ([4] + [1] * 26, "4, 1 (26 times)")])
+def test_long_runs_of_slices_are_told_in_short(numbers, text):
+    """A number a pass as long as that can be read."""
+    assert runs(numbers) == text
+
+
+def test_equal_passes_share_a_layout(monkeypatch):
+    """Masks are made once for all passes that are alike: two of the encoder's, one of a decoding step's."""
+    made = []
+    for module, name in ((slicing, "encoder_layout"), (causal_slicing, "step_layout")):
+        original = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *args, f=original, n=name, **more: made.append(n) or f(*args, **more))
+    padding = torch.zeros(2, 9, dtype=torch.bool)
+    for layouts in (
+        slicing.encoder_layouts(padding, False, [2] * 168, "interleave", False),
+        causal_slicing.decoder_layouts(
+            padding, [1] * 168, 16, True, torch.zeros(1, 2, 9, dtype=torch.long), torch.ones(1)
+        ),
+    ):
+        assert len(layouts) == 168 and all(layouts[index] is layouts[index % 2] for index in range(168))
+    assert made == ["encoder_layout"] * 2 + ["step_layout"]
+
+
+@pytest.mark.slow
+def test_a_deep_loop_trains_from_the_first_update():
+    """Adam at 5e-4 without a warm-up on one batch: the loss falls, the gradients stay finite and of one magnitude."""
+    deep = {"encoder_recursions": 27, "decoder_recursions": 27, "encoder_recursion_span": 2, "decoder_layers": 1}
+    torch.manual_seed(0)
+    args = argparse.Namespace(
+        **{**helpers.SIZES, **deep, "nll_ratio": 0.25, "depth_scaled_residuals": True, "checkpoint_activations": True}
+    )
+    model = sret_model.SretTransformerModel.build_model(args, Task()).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-4, betas=(0.9, 0.98))
+    sources = helpers.pad([helpers.source(7), helpers.source(11, seed=1)], left=True)
+    targets = helpers.pad([helpers.target(9), helpers.target(4, seed=1)])
+    losses, norms = [], []
+    for _ in range(25):
+        out = helpers.logits(model, sources, targets[:, :-1])
+        wanted = targets[:, 1:]
+        loss = torch.nn.functional.cross_entropy(out.flatten(0, 1), wanted.flatten(), ignore_index=helpers.PAD)
+        optimizer.zero_grad()
+        loss.backward()
+        norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), float("inf")).item())
+        losses.append(loss.item())
+        optimizer.step()
+    assert losses[-1] < losses[0] - 0.3
+    assert max(norms) < 5 * norms[0]
