@@ -11,6 +11,7 @@ import torch
 from fairseq import checkpoint_utils, options
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.distributed import utils as distributed_utils
+from fairseq.logging import progress_bar
 from fairseq.models import distributed_fairseq_model
 from fairseq_cli import preprocess
 from fairseq_cli import train as fairseq_train
@@ -72,6 +73,9 @@ def train(data: Path, save_dir: Path, words: str = "", model: str = MODEL, commo
     config = convert_namespace_to_omegaconf(arguments(data, save_dir, words, model))
     config.common.update(common or {})
     distributed_utils.call_main(config, fairseq_train.main)
+    for writer in progress_bar._tensorboard_writers.values():
+        writer.close()  # which waits for the thread that writes; fairseq does so when a process ends as usual
+    progress_bar._tensorboard_writers.clear()
     return load(save_dir)
 
 

@@ -4,7 +4,6 @@ import struct
 
 import pytest
 import torch
-from fairseq.logging import progress_bar
 from helpers import build_fairseq, build_sret
 from surface_helpers import finish, free_port, load, make_data, start, train, train_as_rank
 from tensorboardX.proto.event_pb2 import Event
@@ -83,9 +82,8 @@ def test_other_models_have_none():
     assert coefficient_log.scalars(build_sret(residual_coefficients="none")) == {}
 
 
-def test_training_logs_to_tensorboard(data, tmp_path, caplog, monkeypatch):
+def test_training_logs_to_tensorboard(data, tmp_path, caplog):
     """At every second update, with the values that the checkpoint of that update has; and nothing in the JSON."""
-    monkeypatch.setattr(progress_bar, "_tensorboard_writers", {})  # fairseq keeps those of the process's first folder
     words = f"--max-update 4 --log-interval 2 --log-format json --tensorboard-logdir {tmp_path / 'board'}"
     train(data, tmp_path, f"{words} --residual-coefficients-per-pass --update-freq 2")
     logged = events(tmp_path / "board" / "train_inner")
