@@ -6,11 +6,6 @@ import pytest
 import torch
 from helpers import REPOSITORY
 
-from sret_fairseq import encoder
-
-# Short sentences are masked, longer ones gathered: the sentences of tests are on both sides of this length.
-encoder.GATHER_FROM = 8
-
 # The models are tiny: a second thread costs more than it brings, and far more on a busy machine.
 torch.set_num_threads(1)
 

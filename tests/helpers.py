@@ -14,7 +14,12 @@ from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerModel
 from fairseq.sequence_generator import SequenceGenerator
 
+from sret_fairseq import encoder
 from sret_fairseq.model import SretTransformerModel
+
+# Short sentences are masked, longer ones gathered: the sentences of tests are on both sides of this length. Set here,
+# since child processes import this file and no conftest.py.
+encoder.GATHER_FROM = 8
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAD, EOS = 1, 2

@@ -15,6 +15,7 @@ from fairseq.logging import progress_bar
 from fairseq.models import distributed_fairseq_model
 from fairseq_cli import preprocess
 from fairseq_cli import train as fairseq_train
+from helpers import REPOSITORY  # noqa: F401  (for the tests that import it from here)
 
 # Encoder and decoder differ in every size, so that a mix-up of the two crashes.
 MODEL = (
@@ -26,8 +27,6 @@ BATCHES = "--max-tokens 120 --required-batch-size-multiple 1 --num-workers 0"
 OPTIMIZER = "--optimizer adam --lr 0.005 --criterion cross_entropy"
 LOG = "--log-format none"
 GLOO = "--distributed-backend gloo"
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def write_text(folder: Path, name: str, pairs: int) -> None:
