@@ -83,7 +83,7 @@ def main():
     import evaluation  # here, since --help does without what it needs
     import scores
 
-    languages = recipe_settings.read(args.recipe / "train.yaml").languages
+    languages = recipe_settings.read(args.recipe / "train.yaml", args.data).languages
     sets = evaluation.read_sets(args.data, languages, args.sacrebleu_set)
     systems, translations = {}, {}
     for folder in args.runs:

@@ -14,22 +14,29 @@ die() {
   exit 1
 }
 
-options_help() {
+# The options of recipes that have an archive of their own; $1: its name.
+archive_help() {
   cat <<HELP
   --archive FILE         use this archive instead of downloading$1
-  --raw DIR              use your own text instead: DIR holds {train,valid,test}.{${languages[0]},${languages[1]}},
+  --mirror URL           download NAME from URL/NAME; may be given several times
+  --sha256 SUM           refuse an archive with another SHA-256; give one for each archive
+  --any-size             do not insist on the published numbers of lines
+HELP
+}
+
+options_help() {
+  cat <<HELP
+  --raw DIR              take your own text: DIR holds {train,valid,test}.{${languages[0]},${languages[1]}},
                          one sentence a line, each may be gzipped (.gz). Tokenised text is recognised and not tokenised
                          again. Unfit training pairs are dropped from it too
   --tokenised yes|no     whether the text of --raw is tokenised, instead of looking at it
   --out DIR              folder to write (default: \$DATA, or data/$recipe in the repository)
-  --mirror URL           download NAME from URL/NAME; may be given several times
-  --sha256 SUM           refuse an archive with another SHA-256; give one for each archive
-  --any-size             do not insist on the published numbers of lines
   --help                 this text
 
 Environment variables: VENV, PYTHON and TORCH, see scripts/setup.sh --help; DATA, the output folder; WORKERS, the number
-of processes (default: all cores); BPE_OPERATIONS (default: $bpe_operations); MIRRORS and SHA256, lists separated by
-spaces, like --mirror and --sha256; MOSES, a folder of mosesdecoder whose Perl scripts are used instead of sacremoses.
+of processes (default: all cores); BPE_OPERATIONS (default: $bpe_operations); MOSES, a folder of mosesdecoder whose Perl
+scripts are used instead of sacremoses; for downloads MIRRORS and SHA256, lists separated by spaces, like --mirror and
+--sha256.
 
 Writes into the output folder: data-bin/ for fairseq (joined dictionary), bpe/ (the same as text, and the BPE codes),
 reference/ (plain text of valid and test for sacreBLEU) and prepare.json (what was done). download/, plain/, tokenised/

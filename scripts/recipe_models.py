@@ -1,53 +1,91 @@
-"""The named models of the recipes: one table for both, so that their experiments compare."""
+"""The named models of the recipes: one table for all, so that their experiments compare."""
 
-# Per recipe: the size of fairseq's and of this project's architectures, and the NLL's width with which a recursive
-# block, applied twice, costs 6/5 of fairseq's layer: 5 of them have as many parameters as 6 layers.
-SIZES = {
-    "iwslt14_de_en": ("iwslt_de_en", 0.5),
-    "wmt14_en_de": ("wmt_en_de", 0.7),
+from collections import namedtuple
+
+
+def both(**options):
+    """Options of encoder and decoder alike, such as ``layers``, by their names on the command line."""
+    return {
+        f"{side}-{name.replace('_', '-')}": value for name, value in options.items() for side in ("encoder", "decoder")
+    }
+
+
+Recipe = namedtuple("Recipe", "suffix depth baseline sret equal_parameters encoder_only")
+Recipe.__doc__ = """What the models of one recipe are made of.
+
+``suffix`` of the architectures' names; ``depth``, layers of the baseline a side; ``baseline``, its options; then those
+of the recursive models: ``sret``, as deep as the baseline; ``equal_parameters`` and ``encoder_only``, as large. A block
+costs more than a layer of fairseq's for its NLL, whose width is chosen for that.
+"""
+BLOCKS, DEPTH = "half the recipe's depth", "the recipe's depth"  # stand for numbers of a recipe
+
+
+def large(suffix, nll_ratio):
+    """A recipe with 6+6 layers: with this NLL, 5 blocks applied twice have as many parameters as 6 layers."""
+    five = {**both(layers=5), "nll-ratio": nll_ratio}
+    return Recipe(suffix, 6, {}, {}, five, {**five, "encoder-recursions": 3, "decoder-recursions": 1})
+
+
+RECIPES = {
+    "iwslt14_de_en": large("_iwslt_de_en", 0.5),
+    "wmt14_en_de": large("_wmt_en_de", 0.7),
+    # Width 128, by its train.yaml.
+    "small_corpora": Recipe(
+        suffix="",
+        depth=4,
+        baseline=both(layers=4),
+        sret={**both(layers=2), "nll-ratio": 0.5},
+        equal_parameters={**both(layers=3, recursions=3), "nll-ratio": 0.55},
+        encoder_only={"encoder-layers": 4, "decoder-layers": 3, "decoder-recursions": 1, "nll-ratio": 0.5},
+    ),
 }
-NLL = "the recipe's"  # stands for the second number above
 
 PRE_NORM = {"encoder-normalize-before": True, "decoder-normalize-before": True}
-FIVE_BLOCKS = {"encoder-layers": 5, "decoder-layers": 5, "nll-ratio": NLL}
+POST_NORM = {"no-encoder-normalize-before": True, "no-decoder-normalize-before": True}
 
-# name: (what it is, architecture before the size, options of the model)
+# name: (what it is, whose options of the recipe it takes, options of its own)
 MODELS = {
-    "baseline": ("fairseq's transformer, 6+6 layers, post-norm as fairseq has it", "transformer", {}),
-    "baseline-pre-norm": ("the same with pre-norm, as sret has it", "transformer", PRE_NORM),
-    "sret": ("3+3 blocks x 2 passes: the baseline's virtual depth", "sret_transformer", {}),
-    "sret-equal-parameters": ("5+5 blocks x 2 passes: the baseline's parameters", "sret_transformer", FIVE_BLOCKS),
-    "sret-encoder-only": (
-        "5 blocks x 3 passes in the encoder, 5 x 1 in the decoder: the baseline's parameters",
-        "sret_transformer",
-        {**FIVE_BLOCKS, "encoder-recursions": 3, "decoder-recursions": 1},
-    ),
-    "sret-no-lrc": ("sret without learnt residual coefficients", "sret_transformer", {"residual-coefficients": "none"}),
-    "sret-no-slices": ("sret with full self-attention", "sret_transformer", {"encoder-slices": 1}),
-    "sret-no-nll": ("sret without non-linear projections", "sret_transformer", {"nll-ratio": 0}),
+    "baseline": ("fairseq's transformer, post-norm as fairseq has it", "baseline", {}),
+    "baseline-pre-norm": ("the same with pre-norm, as sret has it", "baseline", PRE_NORM),
+    "sret": ("half the baseline's blocks x 2 passes: its virtual depth", "sret", {}),
+    "sret-equal-parameters": ("the baseline's parameters, deeper", "equal_parameters", {}),
+    "sret-encoder-only": ("the baseline's parameters, the recursion in the encoder only", "encoder_only", {}),
+    "sret-no-lrc": ("sret without learnt residual coefficients", "sret", {"residual-coefficients": "none"}),
+    "sret-no-slices": ("sret with full self-attention", "sret", {"encoder-slices": 1}),
+    "sret-no-nll": ("sret without non-linear projections", "sret", {"nll-ratio": 0}),
     "sret-naive": (
         "sret without all three: the recursion alone",
-        "sret_transformer",
+        "sret",
         {"residual-coefficients": "none", "encoder-slices": 1, "nll-ratio": 0},
     ),
+    "sret-post-norm": ("sret with post-norm, as fairseq's transformer has it", "sret", POST_NORM),
+    "sret-cycle": ("sret that loops the whole stack", "sret", both(recursion_span=BLOCKS)),
+    "sret-cycle-reverse": (
+        "the same, every second loop backwards",
+        "sret",
+        {**both(recursion_span=BLOCKS), "recursion-reverse": True},
+    ),
+    "sret-universal": ("1 block in as many passes: a Universal Transformer", "sret", both(layers=1, recursions=DEPTH)),
 }
 
 
 def model_words(name, recipe):
-    """The words for ``fairseq-train`` that make the model ``name`` of a recipe, a key of SIZES.
+    """The words for ``fairseq-train`` that make the model ``name`` of a recipe, a key of RECIPES.
 
     Raises:
         SystemExit: no such model, in one sentence.
     """
     if name not in MODELS:
         raise SystemExit(f"train: unknown model '{name}'; choose one of {', '.join(MODELS)}.")
-    size, nll_ratio = SIZES[recipe]
-    _, architecture, options = MODELS[name]
-    words = ["--arch", f"{architecture}_{size}"]
+    facts = RECIPES[recipe]
+    _, kind, own = MODELS[name]
+    options = {**getattr(facts, kind), **own}
+    numbers = {BLOCKS: facts.depth // 2, DEPTH: facts.depth}
+    words = ["--arch", f"{'transformer' if kind == 'baseline' else 'sret_transformer'}{facts.suffix}"]
     for option, value in options.items():
         words.append(f"--{option}")
         if value is not True:
-            words.append(str(nll_ratio if value is NLL else value))
+            words.append(str(numbers.get(value, value)))
     return words
 
 

@@ -1,5 +1,6 @@
 """The settings of a recipe: its train.yaml, read as words for ``fairseq-train``."""
 
+import json
 import os
 from collections import namedtuple
 from pathlib import Path
@@ -15,6 +16,9 @@ DECIDED_PER_RUN = {
     "common.seed",
     "task.data",
     "model._name",
+    "model.encoder_layers",
+    "model.decoder_layers",
+    "model.nll_ratio",
     "distributed_training.distributed_world_size",
     "dataset.max_tokens",
     "optimization.update_freq",
@@ -40,21 +44,35 @@ def runs_folder(recipe):
     return Path(os.environ.get("RUNS") or ROOT / "runs" / recipe)
 
 
-def read(path):
-    """Return the Settings in the file ``path``."""
+def read(path, data):
+    """Return the Settings in the file ``path``, for the prepared text in the folder ``data``."""
     from omegaconf import OmegaConf  # here, since --help does without
 
     sections = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    data, optimization = sections["dataset"], sections["optimization"]
+    dataset, optimization = sections["dataset"], sections["optimization"]
     processes = sections["distributed_training"]["distributed_world_size"]
     return Settings(
         words=words(sections),
-        languages=(sections["task"]["source_lang"], sections["task"]["target_lang"]),
-        max_tokens=data["max_tokens"],
-        batch_tokens=processes * optimization["update_freq"][0] * data["max_tokens"],
+        languages=languages(sections["task"], data),
+        max_tokens=dataset["max_tokens"],
+        batch_tokens=processes * optimization["update_freq"][0] * dataset["max_tokens"],
         max_update=optimization["max_update"],
         seed=sections["common"]["seed"],
     )
+
+
+def languages(task, data):
+    """Source and target language: those of the recipe, or where it is for any text those that prepare.sh was told.
+
+    Raises:
+        SystemExit: there is no such text.
+    """
+    if "source_lang" in task:
+        return task["source_lang"], task["target_lang"]
+    try:
+        return tuple(json.loads((data / "prepare.json").read_text(encoding="utf-8"))["languages"])
+    except OSError as error:
+        raise SystemExit(f"{data / 'prepare.json'}: {error.strerror}; run prepare.sh, or give --data DIR.") from error
 
 
 def words(sections):

@@ -128,7 +128,7 @@ def parse_args(words):
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--recipe", required=True, choices=sorted(recipe_models.SIZES), help="folder under examples/")
+    parser.add_argument("--recipe", required=True, choices=sorted(recipe_models.RECIPES), help="folder under examples/")
     parser.add_argument("--models", type=listed, default=[], metavar="A,B", help="models, see train.sh --list")
     parser.add_argument("--seeds", type=listed, default=["1"], metavar="1,2", help="seeds of each model (default: 1)")
     parser.add_argument("--table", type=Path, metavar="FILE", help="instead: a file of lines MODEL SEED")

@@ -34,9 +34,10 @@ OWN_OPTIONS = [
     *("--tensorboard-logdir", "--update-freq"),
 ]
 
-# With --cpu, validation translates a few batches only: the whole set would take longer than the updates. And updates
-# are slow: report more of them.
-CPU_WORDS = ["--cpu", "--max-valid-steps", "2", "--log-interval", "5"]
+
+def cpu_words(settings):
+    """Options for --cpu. Where validation translates, a few batches do: all would take longer than the updates."""
+    return ["--cpu", *(["--max-valid-steps", "2", "--log-interval", "5"] if "--eval-bleu" in settings.words else [])]
 
 
 def fairseq_words(args, settings, plan, precision):
@@ -50,7 +51,7 @@ def fairseq_words(args, settings, plan, precision):
         *("--max-update", str(args.max_update), "--seed", str(args.seed)),
         *("--save-dir", str(args.save_dir), "--tensorboard-logdir", str(args.save_dir / "tensorboard")),
         *training_plan.distributed_words(plan),
-        *(CPU_WORDS if args.cpu else precision),
+        *(cpu_words(settings) if args.cpu else precision),
         *args.fairseq_options,
     ]
 
@@ -162,7 +163,6 @@ def complete(args, settings):
     """Fill in what was not given."""
     name = args.recipe.name
     runs = recipe_settings.runs_folder(name)
-    args.data = (args.data or recipe_settings.data_folder(name)).resolve()
     suffix = f"-seed{args.seed}" if args.seed else ""
     args.save_dir = (args.save_dir or runs / f"{args.model}{suffix}").resolve()
     args.seed = args.seed or settings.seed
@@ -223,8 +223,9 @@ def train(args, settings, lock):
 def main():
     """Run the command line."""
     args = parse_args(sys.argv[1:])
-    settings = recipe_settings.read(args.recipe / "train.yaml")
     recipe_models.model_words(args.model, args.recipe.name)
+    args.data = (args.data or recipe_settings.data_folder(args.recipe.name)).resolve()
+    settings = recipe_settings.read(args.recipe / "train.yaml", args.data)
     complete(args, settings)
     check_data(args, settings.languages)
     # So that an end by Ctrl-C, `kill` or a cluster ends fairseq and is recorded.

@@ -20,7 +20,8 @@ lengths beyond 1 to 1.5 dropped, lower-cased, every 23rd training pair for valid
 together for testing, joint BPE. The published numbers of sentence pairs, 160,239 / 7,283 / 6,750, are checked.
 
 HELP
-  options_help ' (de-en.tgz)'
+  archive_help ' (de-en.tgz)'
+  options_help
 }
 
 parse_options "$@"

@@ -26,9 +26,10 @@ an estimate).
                          0B_bZck-ksdkpM25jRUN2X2UxMm8), which often lets only a browser have it: fetch it by hand then
                          and give it with --archive. References are detokenised from it.
 HELP
-  options_help '; several times for several.
+  archive_help '; several times for several.
                          A folder stands for the archives in it. Missing ones are downloaded. Names are
                          training-parallel-{europarl-v7,commoncrawl,nc-v9}.tgz, dev.tgz and test-full.tgz'
+  options_help
 }
 
 google=

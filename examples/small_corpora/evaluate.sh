@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Translates and scores runs of train.sh: bash examples/small_corpora/evaluate.sh --help
+set -euo pipefail
+folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=scripts/recipe.sh
+source "$folder/../../scripts/recipe.sh"
+recipe "$folder" evaluate.py --generate='--beam 5' "$@"

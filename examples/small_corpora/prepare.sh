@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# A small corpus of one's own, such as Multi30k, from text to fairseq's data.
+set -euo pipefail
+
+recipe=small_corpora
+read -ra languages <<<"${LANGUAGES:-en de}"
+bpe_operations=10000
+published=(0 0 0)
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# shellcheck source=scripts/preparation.sh
+source "$root/scripts/preparation.sh"
+
+usage() {
+  cat <<HELP
+Usage: bash examples/small_corpora/prepare.sh --raw DIR [OPTIONS]
+
+Prepares a small corpus, such as Multi30k: tokenised, lower-cased, joint BPE; pairs with an empty side, with more than 250
+pieces or with lengths beyond 1 to 9 are dropped from the training text. Text that has BPE's marks (@@) already is taken
+as it is.
+
+Environment variable: LANGUAGES, source and target (default: 'en de').
+
+HELP
+  options_help
+}
+
+parse_options "$@"
+((${#languages[@]} == 2)) || die "LANGUAGES must be two names such as 'en de', not '${LANGUAGES:-}'."
+((!${#archives[@]})) || die "there is no archive of this recipe; give the folder with the text: --raw DIR."
+[[ -n $raw ]] || die "give the folder with the text: --raw DIR (see --help)."
+begin
+
+# has_marks FILE: whether one line in twenty or more has a word that BPE divided.
+has_marks() { (($(grep -c -- '@@ ' "$1" || true) * 20 >= $(wc -l <"$1"))); }
+
+# take_segmented: the text itself as bpe/, and without the marks as references.
+take_segmented() {
+  local split language
+  mkdir -p "$out/bpe"
+  for split in pairs valid test; do
+    for language in "${languages[@]}"; do
+      step "take-$split.$language" "$out/bpe/$split.$language" -- \
+        install -m 644 "$out/plain/$split.$language" "$out/bpe/$split.$language"
+    done
+  done
+  make_references bpe --remove-bpe --detokenise
+}
+
+read_raw
+references=original
+if has_marks "$out/plain/pairs.${languages[0]}"; then
+  tokenised=yes references=detokenised bpe_operations=0
+  take_segmented
+else
+  for split in pairs valid test; do tokenise "$split" --lower; done
+  if [[ $tokenised == yes ]]; then
+    references=detokenised
+    make_references tokenised --detokenise --lower
+  else
+    make_references plain --lower
+  fi
+  learn_bpe pairs
+  apply_bpe pairs valid test
+fi
+clean bpe --longest 250 --ratio 9
+# shellcheck disable=SC2119 # it needs no options of fairseq-preprocess here
+binarise
+describe raw "$references" "$out/bpe/"{pairs,valid,test}."${languages[1]}" --lower-case
