@@ -2,30 +2,42 @@
 
 import json
 import statistics
+from pathlib import Path
 
 import files
+import run_record
+import surroundings
 from tables import markdown
 
+ROOT = Path(__file__).resolve().parent.parent
 
-def read_scores(path):
-    """One run's scores as {(set, kind): (value, how it was made)}, those that could not be made left out."""
-    (system,) = json.loads(path.read_text(encoding="utf-8"))["systems"].values()
-    return {
+
+def read(folder):
+    """What a run's folder tells: parameters, updates, seconds of training, speed of translation, and scores.
+
+    ``scores`` are {(set, kind): (value, how it was made)}, without those that could not be made.
+    """
+    (system,) = json.loads((folder / "evaluation" / "results.json").read_text(encoding="utf-8"))["systems"].values()
+    found = {name: system.get(name) for name in ("parameters", "updates", "sentences_per_second")}
+    found["averaged"] = len(system.get("averaged", []))
+    found["training_seconds"] = run_record.seconds(folder)
+    found["scores"] = {
         (split, kind): (score["value"], score["how"])
         for split, kinds in system["scores"].items()
         for kind, score in kinds.items()
         if score["value"] is not None
     }
+    return found
 
 
 def check_same_kind(runs):
     """Exit with one sentence if two runs have scores of one name that were made differently."""
     made = {}
-    for run, scores in runs.items():
-        for key, (_, how) in scores.items():
+    for run, facts in runs.items():
+        for key, (_, how) in facts["scores"].items():
             if made.setdefault(key, how) != how:
                 raise SystemExit(
-                    f"sweep: the {' '.join(key)} of {run.model} seed {run.seed} is '{how}', that of others "
+                    f"sweep: the {' '.join(key)} of {run.name} seed {run.seed} is '{how}', that of others "
                     f"'{made[key]}': they do not compare; evaluate all runs anew on one machine."
                 )
     return made
@@ -41,43 +53,61 @@ def cell(summary):
     """A summary as text."""
     if summary is None:
         return "-"
-    deviation = "" if summary["deviation"] is None else f" ± {summary['deviation']:.2f}"
-    return f"{summary['mean']:.2f}{deviation} (n = {summary['n']})"
+    digits = 0 if summary["mean"] >= 1000 else 2
+    deviation = "" if not summary["deviation"] else f" ± {summary['deviation']:,.{digits}f}"
+    return f"{summary['mean']:,.{digits}f}{deviation} (n = {summary['n']})"
 
 
 def gather(done, failed, out, **facts):
     """Print and write the table of a sweep.
 
     Args:
-        done: [(run, its results.json)], a run having a ``model`` and a ``seed``.
+        done: [(run, its folder)], a run having a ``name``, ``model``, ``options`` and ``seed``.
         failed: {name of a run that failed: what failed}.
         out: the folder for table.txt and results.json.
         facts: what else results.json shall say.
     """
-    runs = {run: read_scores(path) for run, path in done}
+    runs = {run: read(folder) for run, folder in done}
     made = check_same_kind(runs)
     models = {}
-    for model in dict.fromkeys(run.model for run in runs):
-        models[model] = {
-            key: summarise([scores[key][0] for run, scores in runs.items() if run.model == model and key in scores])
-            for key in made
-            if any(run.model == model and key in scores for run, scores in runs.items())
-        }
-    rows = [["", *models]]
-    rows += [[" ".join(key), *(cell(summaries.get(key)) for summaries in models.values())] for key in made]
-    notes = [f"{' '.join(key)}: {how}" for key, how in made.items()]
+    for run, found in runs.items():
+        kinds = models.setdefault(run.name, {})
+        for key, (value, _) in found["scores"].items():
+            kinds.setdefault(key, []).append(value)
+        for name in ("parameters", "training_seconds"):
+            if found[name] is not None:
+                kinds.setdefault(name, []).append(found[name])
+    models = {name: {key: summarise(values) for key, values in kinds.items()} for name, kinds in models.items()}
+    shown = dict.fromkeys(key for summaries in models.values() for key in summaries)
+    rows = [["", *(label(key) for key in shown)]]
+    rows += [[name, *(cell(summaries.get(key)) for key in shown)] for name, summaries in models.items()]
+    notes = [f"{label(key)}: {how}" for key, how in made.items()]
     lines = [markdown(rows), "", "mean ± sample standard deviation over n seeds", *notes]
     lines += [f"FAILED, not in the table: {name} ({what})" for name, what in failed.items()]
     text = "\n".join(lines)
     results = {
         **facts,
-        "runs": {f"{run.model} seed {run.seed}": str(path) for run, path in done},
+        "date": run_record.now(),
+        "packages": surroundings.packages(),
+        **surroundings.commit(ROOT),
+        "runs": [record(run, found) for run, found in runs.items()],
         "failed": failed,
         "models": {
-            model: {" ".join(key): {**summary, "how": made[key]} for key, summary in summaries.items()}
+            model: {label(key): {**summary, "how": made.get(key)} for key, summary in summaries.items()}
             for model, summaries in models.items()
         },
     }
     files.write_text(out / "table.txt", f"{text}\n")
     files.write_json(out / "results.json", results)
     print(f"\n{text}\n\nAll numbers: {out / 'results.json'}")
+
+
+def label(key):
+    """The name of a column."""
+    return key.replace("_", " ") if isinstance(key, str) else " ".join(key)
+
+
+def record(run, found):
+    """One run for JSON."""
+    scores = {label(key): value for key, (value, _) in found["scores"].items()}
+    return {"model": run.model, "options": list(run.options), "seed": run.seed, **found, "scores": scores}

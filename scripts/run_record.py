@@ -36,6 +36,18 @@ def end(folder, status, updates):
     files.write_json(folder / "run.json", record)
 
 
+def seconds(folder):
+    """How long the starts of a run took together, those that were cut off left out; None where there is no record."""
+    record = read(folder)
+    if record is None:
+        return None
+    begun_and_ended = [(start["begun"], start["ended"]) for start in record["starts"] if start["ended"]]
+    return sum(
+        (datetime.datetime.fromisoformat(ended) - datetime.datetime.fromisoformat(begun)).total_seconds()
+        for begun, ended in begun_and_ended
+    )
+
+
 def now():
     """The time, with its zone."""
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,8 +1,8 @@
 """Train and score models of a recipe with several seeds, and gather means and standard deviations.
 
-The runs come one after the other, or one on each GPU of --gpus. Each is a call of the recipe's train.sh, then of its
-evaluate.sh; both go on where they stopped, so the same command resumes a sweep. What they say is in the folder of the
-table. A run that fails does not stop the others.
+The runs come one after the other, --jobs at a time, or one on each GPU of --gpus. Each is a call of the recipe's
+train.sh, then of its evaluate.sh; both go on where they stopped, so the same command resumes a sweep. What they say is
+in the folder of the table. A run that fails does not stop the others.
 """
 
 import argparse
@@ -23,7 +23,14 @@ import recipe_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
-Run = namedtuple("Run", "model seed")
+
+class Run(namedtuple("Run", "model seed options", defaults=((),))):
+    """A training: a model of the recipe, a seed, and further options of fairseq-train."""
+
+    @property
+    def name(self):
+        """The model, and the options that make it another one: what runs with several seeds share."""
+        return "-".join([self.model, *(word.strip("-").replace("/", "_") for word in self.options)])
 
 
 class Sweep:
@@ -35,27 +42,30 @@ class Sweep:
         out: the folder of the table and of what the runs say.
         data: the folder that prepare.sh made, or None.
         words: further words for train.sh.
-        gpus: numbers of GPUs, one for each run at a time; empty: one run at a time, on all.
+        gpus: numbers of GPUs, one for each run at a time, None for all of them.
     """
 
     def __init__(self, recipe, runs, out, data, words, gpus):
         self.recipe, self.runs, self.out, self.words = recipe, runs, out, words
         self.data = ["--data", str(data)] if data else []
         self.gpus = queue.Queue()
-        for gpu in gpus or [None]:
+        for gpu in gpus:
             self.gpus.put(gpu)
         self.processes, self.ended, self.lock = set(), False, threading.Lock()
 
     def folder(self, run):
         """The folder of a run."""
-        return self.runs / f"{run.model}-seed{run.seed}"
+        return self.runs / f"{run.name}-seed{run.seed}"
 
     def perform(self, run):
         """Train and score; the name of the script that failed, or None."""
         gpu = self.gpus.get()
         try:
             words = [run.model, "--seed", str(run.seed), "--save-dir", str(self.folder(run))]
-            if not self.call(run, gpu, "train", [*words, *self.data, *self.words]):
+            words += [*self.data, *self.words]
+            if run.options:
+                words += [*([] if "--" in self.words else ["--"]), *run.options]
+            if not self.call(run, gpu, "train", words):
                 return "train.sh"
             words = [str(self.folder(run)), "--out", str(self.folder(run) / "evaluation")]
             return None if self.call(run, gpu, "evaluate", [*words, *self.data]) else "evaluate.sh"
@@ -64,11 +74,11 @@ class Sweep:
 
     def call(self, run, gpu, script, words):
         """Whether a script of the recipe succeeded; what it says goes to a log."""
-        name = f"{run.model} seed {run.seed}"
+        name = f"{run.name} seed {run.seed}"
         where = "" if gpu is None else f" on GPU {gpu}"
         environment = {**os.environ, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
         command = ["bash", str(ROOT / "examples" / self.recipe / f"{script}.sh"), *words]
-        log_path = self.out / f"{run.model}-seed{run.seed}.{script}.log"
+        log_path = self.out / f"{run.name}-seed{run.seed}.{script}.log"
         with open(log_path, "w") as log:
             with self.lock:
                 if self.ended:
@@ -94,14 +104,14 @@ def listed(text):
 
 
 def read_table(path):
-    """The runs in a file of lines ``MODEL SEED``; # begins a comment."""
+    """The runs in a file of lines ``MODEL SEED [OPTIONS OF FAIRSEQ-TRAIN]``; # begins a comment."""
     runs = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         words = line.partition("#")[0].split()
-        if words and len(words) != 2:
-            raise SystemExit(f"sweep: {path}, line {number}: '{line}' is not MODEL SEED.")
+        if len(words) == 1 or (len(words) > 2 and not words[2].startswith("--")):
+            raise SystemExit(f"sweep: {path}, line {number}: '{line}' is not MODEL SEED [--OPTION ...].")
         if words:
-            runs.append(Run(*words))
+            runs.append(Run(*words[:2], tuple(words[2:])))
     return runs
 
 
@@ -131,10 +141,15 @@ def parse_args(words):
     parser.add_argument("--recipe", required=True, choices=sorted(recipe_models.RECIPES), help="folder under examples/")
     parser.add_argument("--models", type=listed, default=[], metavar="A,B", help="models, see train.sh --list")
     parser.add_argument("--seeds", type=listed, default=["1"], metavar="1,2", help="seeds of each model (default: 1)")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="instead: a file of lines MODEL SEED")
+    parser.add_argument("--table", type=Path, metavar="FILE", help="instead: a file of lines MODEL SEED [--OPTION ...]")
     parser.add_argument(
-        "--gpus", type=listed, default=[], metavar="0,1", help="one run at a time on each of these GPUs"
+        "--gpus",
+        type=listed,
+        default=[],
+        metavar="0,1",
+        help="one run at a time on each of these GPUs, of which one may be named several times",
     )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, without --gpus (default: 1)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="as for train.sh")
     parser.add_argument("--out", type=Path, metavar="DIR", help="(default: sweep, in $RUNS or runs/RECIPE)")
     args = parser.parse_args(words[:split])
@@ -142,6 +157,9 @@ def parse_args(words):
         parser.error("give --models or --table, not both.")
     if args.table and not args.table.is_file():
         parser.error(f"--table {args.table} is no file.")
+    if args.jobs < 1:
+        parser.error(f"--jobs {args.jobs} must be at least 1.")
+    args.gpus = args.gpus or [None] * args.jobs
     args.train_words = words[split + 1 :]
     return args
 
@@ -158,14 +176,14 @@ def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, sweep.end)
 
-    with ThreadPoolExecutor(max_workers=max(1, len(args.gpus))) as pool:
+    with ThreadPoolExecutor(max_workers=len(args.gpus)) as pool:
         outcomes = dict(zip(runs, pool.map(sweep.perform, runs)))
     if sweep.ended:
         print("sweep: ended by a signal; the same command goes on.", file=sys.stderr)
         return 1
-    failed = {f"{run.model} seed {run.seed}": script for run, script in outcomes.items() if script}
-    done = [(run, sweep.folder(run) / "evaluation" / "results.json") for run in runs if not outcomes[run]]
-    gather.gather(done, failed, out, command=shlex.join(sys.argv))
+    failed = {f"{run.name} seed {run.seed}": script for run, script in outcomes.items() if script}
+    done = [(run, sweep.folder(run)) for run in runs if not outcomes[run]]
+    gather.gather(done, failed, out, recipe=args.recipe, train=shlex.join(args.train_words))
     for name, script in failed.items():
         print(f"sweep: {name} failed in {script}; its log in {out} says why.", file=sys.stderr)
     return 1 if failed else 0

@@ -60,7 +60,8 @@ def test_failure_and_deviation(sweep, capsys, tmp_path):
     assert bleu["sret"]["deviation"] == pytest.approx(statistics.stdev([31.5, 32.5]))
     assert "test COMET" not in results["models"]["sret"]
     table = (tmp_path / "runs" / "sweep" / "table.txt").read_text()
-    assert "31.50 (n = 1) | 32.00 ± 0.71 (n = 2)" in table and "FAILED, not in the table: baseline seed 2" in table
+    assert "| baseline |        31.50 (n = 1) |" in table and "| sret     | 32.00 ± 0.71 (n = 2) |" in table
+    assert "FAILED, not in the table: baseline seed 2" in table
     assert table in said.out
 
     runs = tmp_path / "runs"
@@ -76,12 +77,24 @@ def test_failure_and_deviation(sweep, capsys, tmp_path):
 def test_gpus_and_table(sweep, tmp_path):
     """Runs from a file are shared out among the GPUs; without a failure the status is 0."""
     table = tmp_path / "table"
-    table.write_text("# model seed\nsret 1\nsret 3  # again\n\nsret-naive 1\n")
+    table.write_text("# model seed\nsret 1\nsret 3  # again\n\nsret-naive 1\nsret 1 --nll-ratio 0.25\n")
     status, results, calls = sweep("--table", str(table), "--gpus", "4,6", "--data", "/data")
     assert status == 0 and results["failed"] == {}
     used = {line.rsplit(" ", 1)[1] for line in calls.splitlines() if line.startswith("train")}
-    assert used <= {"4", "6"} and calls.count("--data /data") == 6
+    assert used <= {"4", "6"} and calls.count("--data /data") == 8
+    assert "sret-nll-ratio-0.25-seed1 --data /data -- --nll-ratio 0.25 on" in calls
+    assert results["runs"][3]["options"] == ["--nll-ratio", "0.25"]
+    assert set(results["models"]) == {"sret", "sret-naive", "sret-nll-ratio-0.25"}
     assert results["models"]["sret"]["test sacreBLEU"]["values"] == [31.5, 33.5]
+
+
+def test_table_of_something_else(sweep, tmp_path):
+    """A line that is no run ends with its number."""
+    table = tmp_path / "table"
+    for line in ("sret", "sret 1 nll-ratio 0.25"):
+        table.write_text(f"baseline 1\n{line}\n")
+        with pytest.raises(SystemExit, match=f"line 2: '{line}' is not MODEL SEED"):
+            sweep("--table", str(table))
 
 
 def test_scores_of_different_kinds_are_not_averaged(sweep, tmp_path, monkeypatch):
@@ -90,9 +103,10 @@ def test_scores_of_different_kinds_are_not_averaged(sweep, tmp_path, monkeypatch
     run_type = importlib.import_module("sweep").Run
     done = []
     for seed, how in (("1", "version:2.5"), ("2", "version:2.6")):
-        path = tmp_path / f"{seed}.json"
+        path = tmp_path / seed / "evaluation" / "results.json"
+        path.parent.mkdir(parents=True)
         path.write_text(json.dumps({"systems": {"x": {"scores": {"test": {"chrF": {"value": 1.0, "how": how}}}}}}))
-        done.append((run_type("sret", seed), path))
+        done.append((run_type("sret", seed), tmp_path / seed))
     with pytest.raises(SystemExit, match=r"chrF of sret seed 2 is 'version:2\.6', that of others 'version:2\.5'"):
         gather.gather(done, {}, tmp_path)
 
@@ -105,11 +119,12 @@ def test_scores_of_different_kinds_are_not_averaged(sweep, tmp_path, monkeypatch
         (["--models", "sret", "--seeds", "1,1"], "sweep: a model is listed twice with the same seed."),
         ([], "sweep: no run is listed; give --models and --seeds, or --table FILE."),
         (["--table", "/nowhere"], "--table /nowhere is no file."),
+        (["--models", "sret", "--jobs", "0"], "--jobs 0 must be at least 1."),
     ],
 )
 def test_bad_words(words, sentence, tmp_path):
     """What cannot work ends with one sentence."""
-    status = 2 if "--table" in words else 1
+    status = 2 if {"--table", "--jobs"} & set(words) else 1
     assert sentence in run(SWEEP, "--recipe", "iwslt14_de_en", *words, status=status, RUNS=tmp_path)
 
 
@@ -129,3 +144,17 @@ def test_real_scripts(tmp_path):
     assert "sret-naive: finished, 1 updates are in" in log
     log = (tmp_path / "runs" / "sweep" / "sret-naive-seed1.evaluate.log").read_text()
     assert log.count(": made before, skipped") == 3
+
+
+@pytest.mark.parametrize("name", ["comparison", "ablations"])
+def test_tables_of_small_corpora(import_script, name):
+    """Every line of the recipe's tables is a run that fairseq-train takes, none twice."""
+    from fairseq import options
+
+    module = import_script("sweep")
+    runs = module.read_table(module.ROOT / "examples" / "small_corpora" / f"{name}.txt")
+    module.check_runs(runs, "small_corpora")
+    assert len({(run.name, run.seed) for run in runs}) == len(runs) > 15
+    for run in runs:
+        words = ["data", *module.recipe_models.model_words(run.model, "small_corpora"), *run.options]
+        options.parse_args_and_arch(options.get_training_parser(), words)
