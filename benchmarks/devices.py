@@ -94,7 +94,14 @@ def calls_for(run: Callable[[], object], settings) -> int:
 
 
 def compare(
-    name: str, runs: Tuple[Callable, Callable], work: float, unit: str, settings, goal: Goal | None = None, **facts
+    name: str,
+    runs: Tuple[Callable, Callable],
+    work: float,
+    unit: str,
+    settings,
+    goal: Goal | None = None,
+    count: bool = True,
+    **facts,
 ) -> Comparison:
     """Compare the speed of two functions that do the same work.
 
@@ -105,9 +112,10 @@ def compare(
         unit: of the work a second.
         settings: the command line's.
         goal: of the ratio.
+        count: count the operations as well, which compiled functions do not bear.
         facts: for the JSON.
     """
-    counts = tuple(map(flops, runs))
+    counts = tuple(map(flops, runs)) if count else None
     calls = max(calls_for(run, settings) for run in runs)
 
     def rate(run) -> float:
@@ -119,7 +127,7 @@ def compare(
 
     a, b = alternate({"A": lambda: rate(runs[0]), "B": lambda: rate(runs[1])}, settings.pairs, name).values()
     result = Comparison(name, unit, a, b, goal, counts, facts=facts)
-    if settings.device == "cuda":
+    if settings.device == "cuda" and count:
         result.utilisation = tuple(map(lambda samples, count: used(samples, work, count), (a, b), counts))
     return result
 

@@ -2,7 +2,7 @@
 
 torch gives products of float32 matrices to MKL, which keeps its AVX-512 kernels for Intel's processors. oneDNN comes
 with torch as well, uses what the processor has, and is the slower one only for small matrices, by some 10 microseconds
-a call. Elsewhere (GPUs, Intel, ARM, other number formats, autocast, TorchScript) all is as torch has it.
+a call. Elsewhere (GPUs, Intel, ARM, other number formats, autocast, TorchScript, torch.compile) all is as torch has it.
 """
 
 import functools
@@ -32,6 +32,8 @@ def mkl_is_slow() -> bool:
 
 def onednn_pays(x: Tensor, weight: Tensor) -> bool:
     """Whether ``x @ weight.T``, x: (..., C) and weight: (D, C), is a matter for oneDNN."""
+    if torch.compiler.is_compiling():  # Inductor has a product by oneDNN of its own, and none with parameters for this
+        return False
     return (
         x.numel() * weight.size(0) >= ONEDNN_PAYS
         and mkl_is_slow()

@@ -131,6 +131,20 @@ def test_copies_and_new_weights(by_onednn):
         torch.testing.assert_close(layer(x), other(x), atol=1e-5, rtol=0)
 
 
+def test_compilation_is_torchs(no_onednn):
+    """What torch.compile sees of a layer is torch's product."""
+    layer, seen = Linear(24, 36), []
+
+    def backend(graph, _):
+        seen.extend(str(node.target) for node in graph.graph.nodes if node.op == "call_function")
+        return graph.forward
+
+    x = inputs()[1]
+    found = torch.compile(layer, backend=backend, fullgraph=True)(x)
+    torch.testing.assert_close(found, F.linear(x, layer.weight, layer.bias))
+    assert len(seen) == 1 and "linear" in seen[0]
+
+
 def test_tracing_is_torchs(no_onednn):
     """torch.jit.trace knows no fused operator of oneDNN."""
     layer, x = Linear(24, 36), torch.randn(5, 24)

@@ -152,9 +152,9 @@ def test_tables_of_small_corpora(import_script, name):
     from fairseq import options
 
     module = import_script("sweep")
-    runs = module.read_table(module.ROOT / "examples" / "small_corpora" / f"{name}.txt")
-    module.check_runs(runs, "small_corpora")
-    assert len({(run.name, run.seed) for run in runs}) == len(runs) > 15
-    for run in runs:
-        words = ["data", *module.recipe_models.model_words(run.model, "small_corpora"), *run.options]
+    listed = module.read_table(module.ROOT / "examples" / "small_corpora" / f"{name}.txt")
+    module.check_runs(listed, "small_corpora")
+    assert len({(each.name, each.seed) for each in listed}) == len(listed) > 15
+    for each in listed:
+        words = ["data", *module.recipe_models.model_words(each.model, "small_corpora"), *each.options]
         options.parse_args_and_arch(options.get_training_parser(), words)
