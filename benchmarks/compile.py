@@ -4,6 +4,8 @@ import shutil
 import time
 from typing import Callable
 
+import torch
+
 from benchmarks import devices, models
 from benchmarks.batches import sources
 from benchmarks.encoding import operations
@@ -23,11 +25,13 @@ def run(settings) -> Report:
         raise SystemExit("benchmarks: torch.compile on a CPU needs a C++ compiler; install g++.")
     sentences = 2 if settings.quick else 1024 if settings.device == "cuda" else 32
     batch = sources(sentences, settings.device, LENGTH)
+    torch._dynamo.config.fail_on_recompile_limit_hit = True  # instead of quietly running a layer uncompiled
     variants = {"defaults": models.B} if settings.quick else models.VARIANTS
     comparisons = []
     for size in settings.sizes:
         for variant, words in variants.items():
             plain, compiled = (models.build(size, words, settings.device).on_device() for _ in range(2))
+            torch.compiler.reset()  # else the layers of all variants count towards torch's limit of recompilations
             for layer in compiled.encoder.layers:
                 layer.compile(dynamic=False)
             ours = operations(compiled, batch)
