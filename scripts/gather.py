@@ -7,6 +7,7 @@ from pathlib import Path
 import files
 import run_record
 import surroundings
+import training_log
 from tables import markdown
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -15,12 +16,15 @@ ROOT = Path(__file__).resolve().parent.parent
 def read(folder):
     """What a run's folder tells: parameters, updates, seconds of training, speed of translation, and scores.
 
-    ``scores`` are {(set, kind): (value, how it was made)}, without those that could not be made.
+    ``valid_nll`` is the last validation's negative log-likelihood, in bits a token. ``scores`` are
+    {(set, kind): (value, how it was made)}, without those that could not be made.
     """
     (system,) = json.loads((folder / "evaluation" / "results.json").read_text(encoding="utf-8"))["systems"].values()
     found = {name: system.get(name) for name in ("parameters", "updates", "sentences_per_second")}
     found["averaged"] = len(system.get("averaged", []))
     found["training_seconds"] = run_record.seconds(folder)
+    validations = training_log.curves(folder / "train.log")["valid"]
+    found["valid_nll"] = validations[-1][1] if validations else None
     found["scores"] = {
         (split, kind): (score["value"], score["how"])
         for split, kinds in system["scores"].items()
@@ -74,7 +78,7 @@ def gather(done, failed, out, **facts):
         kinds = models.setdefault(run.name, {})
         for key, (value, _) in found["scores"].items():
             kinds.setdefault(key, []).append(value)
-        for name in ("parameters", "training_seconds"):
+        for name in ("parameters", "training_seconds", "valid_nll"):
             if found[name] is not None:
                 kinds.setdefault(name, []).append(found[name])
     models = {name: {key: summarise(values) for key, values in kinds.items()} for name, kinds in models.items()}

@@ -12,6 +12,9 @@ SWEEP = "scripts/sweep.sh"
 # Stand-ins for a recipe's scripts: the score is the seed's, the second seed of the baseline cannot be trained.
 TRAIN = """
 echo "train $* on ${CUDA_VISIBLE_DEVICES-all}" >>"$(dirname "$0")/calls"
+mkdir -p "$5"
+line='valid | {"epoch": 1, "valid_nll_loss": "%s", "valid_num_updates": "%s"}\\n'
+printf "$line" 9 1 "$3.25" 2 >"$5/train.log"
 [[ $1 != baseline || $3 != 2 ]]
 """
 EVALUATE = """
@@ -58,6 +61,7 @@ def test_failure_and_deviation(sweep, capsys, tmp_path):
     assert bleu["baseline"] == {"n": 1, "mean": 31.5, "deviation": None, "values": [31.5], "how": "signature"}
     assert (bleu["sret"]["n"], bleu["sret"]["mean"]) == (2, 32.0)
     assert bleu["sret"]["deviation"] == pytest.approx(statistics.stdev([31.5, 32.5]))
+    assert results["models"]["sret"]["valid nll"]["values"] == [1.25, 2.25], "of the last validation"
     assert "test COMET" not in results["models"]["sret"]
     table = (tmp_path / "runs" / "sweep" / "table.txt").read_text()
     assert "| baseline |        31.50 (n = 1) |" in table and "| sret     | 32.00 ± 0.71 (n = 2) |" in table
@@ -106,6 +110,7 @@ def test_scores_of_different_kinds_are_not_averaged(sweep, tmp_path, monkeypatch
         path = tmp_path / seed / "evaluation" / "results.json"
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps({"systems": {"x": {"scores": {"test": {"chrF": {"value": 1.0, "how": how}}}}}}))
+        (tmp_path / seed / "train.log").touch()
         done.append((run_type("sret", seed), tmp_path / seed))
     with pytest.raises(SystemExit, match=r"chrF of sret seed 2 is 'version:2\.6', that of others 'version:2\.5'"):
         gather.gather(done, {}, tmp_path)
