@@ -12,6 +12,7 @@ predict from; train it with --criterion sret_mixed_depth, or early predictions a
 """
 
 import contextlib
+import itertools
 import statistics
 import time
 from collections import Counter
@@ -50,11 +51,10 @@ class Exit:
     @contextlib.contextmanager
     def installed(self):
         """The hooks are there inside the block."""
-        ends = {id(module): module for row in self.layer.projections for module in row}
         with contextlib.ExitStack() as hooks:
             hooks.callback(self.layer.register_forward_pre_hook(self.begin).remove)
-            for module in ends.values():
-                hooks.callback(module.register_forward_hook(self.keep).remove)
+            for projection in itertools.chain(*self.layer.projections):
+                hooks.callback(projection.register_forward_hook(self.keep).remove)
             hooks.callback(self.layer.register_forward_hook(self.choose).remove)
             yield self
 
@@ -98,6 +98,13 @@ def check(model):
         )
 
 
+def clock():
+    """Seconds, once a GPU has done what it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def text(words, task):
     """A sentence without BPE."""
     return task.target_dictionary.string(words, "@@ ", extra_symbols_to_ignore={task.target_dictionary.pad()})
@@ -109,9 +116,9 @@ def search(model, task, generator, batches, threshold):
     hypotheses, references, seconds = [], [], 0.0
     with Exit(model.decoder, threshold).installed() as early:
         for batch in tqdm(batches, desc=f"threshold {threshold}", mininterval=2):
-            start = time.perf_counter()
+            start = clock()
             found = task.inference_step(generator, [model], batch)
-            seconds += time.perf_counter() - start
+            seconds += clock() - start
             hypotheses.append(text(found[0][0]["tokens"], task))
             references.append(text(utils.strip_pad(batch["target"][0], task.target_dictionary.pad()), task))
     bleu = sacrebleu.BLEU(tokenize="none", force=True).corpus_score(hypotheses, [references])
@@ -130,13 +137,13 @@ def costs(model, batch, beam):
         for passes, own in samples.items():
             with model.at_passes(passes):
                 state = {}
-                start = time.perf_counter()
+                start = clock()
                 for length in range(1, previous.size(1) + 1):
                     features = model.decoder.extract_features(previous[:, :length], encoder_out, state)[0]
-                own.append((time.perf_counter() - start) / previous.size(1))
-        start = time.perf_counter()
+                own.append((clock() - start) / previous.size(1))
+        start = clock()
         bool((confidence(model.decoder, features) >= 2).all())
-        prediction.append(time.perf_counter() - start)
+        prediction.append(clock() - start)
     return {passes: statistics.median(own) for passes, own in samples.items()}, statistics.median(prediction)
 
 
@@ -178,7 +185,7 @@ def parse_args():
     )
     parser.add_argument("--beam", type=trained.at_least(1), default=5, metavar="K", help="(default: 5)")
     parser.add_argument(
-        "--sentences", type=trained.at_least(1), default=200, metavar="N", help="the first N sentences (default: 200)"
+        "--sentences", type=trained.at_least(1), default=200, metavar="N", help="the first N, or all (default: 200)"
     )
     args = parser.parse_args()
     try:
@@ -194,14 +201,10 @@ def main():
     model, task = trained.load(args.checkpoint, args.data)
     check(model)
     model.prepare_for_inference_(OmegaConf.structured(FairseqConfig()))
-    batches = [
-        batch
-        for index in range(args.sentences)
-        for batch in trained.batches(model, task, args.subset, range(index, index + 1), args.max_tokens)
-    ]
+    batches = trained.batches(model, task, args.subset, range(args.sentences), args.max_tokens, max_sentences=1)
     trained.output_folder(args.out)
     generator = task.build_generator([model], OmegaConf.create({"beam": args.beam}))
-    by_passes, prediction = costs(model, batches[0], args.beam)
+    by_passes, prediction = costs(model, batches[len(batches) // 2], args.beam)
     rows, seconds = [], None
     for threshold in [2.0, *args.thresholds]:
         bleu, taken, exits = search(model, task, generator, batches, threshold)
@@ -216,7 +219,7 @@ def main():
         args.out / "early_exit.json",
         {
             "checkpoint": str(args.checkpoint),
-            "sentences": args.sentences,
+            "sentences": len(batches),
             "beam": args.beam,
             "search_seconds": seconds,
             "step_seconds_by_passes": by_passes,

@@ -54,7 +54,7 @@ def measure(folder, args, sets, languages):
     """Everything about one run, and its translations of the test set."""
     counts = {split: len(texts["source"]) for split, texts in sets.items()}
     checkpoints, translations = translation.system_translations(
-        folder, args.data / "data-bin", counts, args.last, args.generate_words, args.out / folder.name
+        folder, args.data / "data-bin", languages, counts, args.last, args.generate_words, args.out / folder.name
     )
     log = folder / "train.log"
     parameters = PARAMETERS.search(log.read_text(encoding="utf-8")) if log.exists() else None

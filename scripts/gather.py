@@ -78,7 +78,7 @@ def gather(done, failed, out, **facts):
         kinds = models.setdefault(run.name, {})
         for key, (value, _) in found["scores"].items():
             kinds.setdefault(key, []).append(value)
-        for name in ("parameters", "training_seconds", "valid_nll"):
+        for name in ("parameters", "updates", "training_seconds", "valid_nll"):
             if found[name] is not None:
                 kinds.setdefault(name, []).append(found[name])
     models = {name: {key: summarise(values) for key, values in kinds.items()} for name, kinds in models.items()}

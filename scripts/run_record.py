@@ -18,7 +18,7 @@ def check_same(folder, **identity):
     for name, value in identity.items():
         if record.get(name, value) != value:
             raise SystemExit(
-                f"train: {folder} holds a run with {name} {record[name]}, not {value}; name another --save-dir."
+                f"train: {folder} holds a run with {name} '{record[name]}', not '{value}'; name another --save-dir."
             )
 
 
@@ -34,6 +34,12 @@ def end(folder, status, updates):
     record = read(folder)
     record["starts"][-1].update(ended=now(), status=status, updates_after=updates)
     files.write_json(folder / "run.json", record)
+
+
+def finished(folder, max_update):
+    """Whether a run ended by itself, perhaps by patience, when at least so many updates were asked for."""
+    start = (read(folder) or {"starts": [{}]})["starts"][-1]
+    return start.get("status") == "finished" and start.get("max_update", 0) >= max_update
 
 
 def seconds(folder):

@@ -107,7 +107,10 @@ def read_table(path):
     """The runs in a file of lines ``MODEL SEED [OPTIONS OF FAIRSEQ-TRAIN]``; # begins a comment."""
     runs = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        words = line.partition("#")[0].split()
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise SystemExit(f"sweep: {path}, line {number}: {error}.") from error
         if len(words) == 1 or (len(words) > 2 and not words[2].startswith("--")):
             raise SystemExit(f"sweep: {path}, line {number}: '{line}' is not MODEL SEED [--OPTION ...].")
         if words:
@@ -123,8 +126,9 @@ def check_runs(runs, recipe):
             raise SystemExit(f"sweep: the seed '{run.seed}' is not a whole number of at least 1.")
     if not runs:
         raise SystemExit("sweep: no run is listed; give --models and --seeds, or --table FILE.")
-    if len(set(runs)) < len(runs):
-        raise SystemExit("sweep: a model is listed twice with the same seed.")
+    for number, run in enumerate(runs):
+        if any((run.name, int(run.seed)) == (other.name, int(other.seed)) for other in runs[:number]):
+            raise SystemExit(f"sweep: {run.name} is listed twice with the seed {int(run.seed)}.")
 
 
 def parse_args(words):

@@ -12,6 +12,7 @@ environment, as the recipe's train.sbatch does.
 import argparse
 import contextlib
 import fcntl
+import hashlib
 import os
 import shlex
 import signal
@@ -159,6 +160,18 @@ def parse_args(words):
     return args
 
 
+def identity(args, settings):
+    """What a folder holds a run of: other updates, batches and machines are the same run, gone on with."""
+    dictionary = (args.data / "data-bin" / f"dict.{settings.languages[1]}.txt").read_bytes()
+    return {
+        "recipe": args.recipe.name,
+        "model": args.model,
+        "seed": args.seed,
+        "options": shlex.join(args.fairseq_options),
+        "dictionary": hashlib.sha256(dictionary).hexdigest()[:12],
+    }
+
+
 def complete(args, settings):
     """Fill in what was not given."""
     name = args.recipe.name
@@ -199,7 +212,7 @@ def prepare(args, settings):
 def train(args, settings, lock):
     """Go on with the training until it is finished; the exit status."""
     done = resume.mend(args.save_dir) if first_node() else resume.updates_done(args.save_dir)
-    if done >= args.max_update:
+    if done >= args.max_update or run_record.finished(args.save_dir, args.max_update):
         print(f"{args.model}: finished, {done:,} updates are in {args.save_dir}; --max-update N trains on.")
         return 0
     print(f"{args.model}: {'from update ' + format(done, ',') if done else 'from the start'}, into {args.save_dir}")
@@ -207,8 +220,7 @@ def train(args, settings, lock):
     if not first_node():
         return subprocess.run(command).returncode
 
-    identity = {"recipe": args.recipe.name, "model": args.model, "seed": args.seed}
-    run_record.begin(args.save_dir, identity, updates_before=done, **facts)
+    run_record.begin(args.save_dir, identity(args, settings), updates_before=done, max_update=args.max_update, **facts)
     status = "interrupted"
     try:
         code = run(command, args.save_dir / "train.log", lock, args.model, args.max_update)
@@ -232,7 +244,7 @@ def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit("train: ended by a signal; the same command goes on."))
     with locked(args.save_dir) if first_node() else contextlib.nullcontext() as lock:
-        run_record.check_same(args.save_dir, recipe=args.recipe.name, model=args.model, seed=args.seed)
+        run_record.check_same(args.save_dir, **identity(args, settings))
         return train(args, settings, lock)
 
 

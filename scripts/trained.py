@@ -42,7 +42,7 @@ def load(checkpoint, data):
     return models[0].eval().to("cuda" if torch.cuda.is_available() else "cpu"), task
 
 
-def batches(model, task, subset, wanted, max_tokens):
+def batches(model, task, subset, wanted, max_tokens, max_sentences=None):
     """Return batches as fairseq collates them, on the model's device, shortest sentences first.
 
     Sentences that are too long for the model are left out, and fairseq's log says so.
@@ -53,6 +53,7 @@ def batches(model, task, subset, wanted, max_tokens):
         subset: name of the part of the data, such as ``valid``.
         wanted: range of sentence numbers, from 0, in the order of the text; None for all.
         max_tokens: of a batch, padding included; a longer sentence raises it to its own length.
+        max_sentences: of a batch; None for any number.
 
     Raises:
         SystemExit: there is no such part, or none of these sentences in it.
@@ -70,7 +71,7 @@ def batches(model, task, subset, wanted, max_tokens):
     if len(indices) == 0:
         raise SystemExit(f"--subset {subset}: of its {len(dataset)} sentences none is asked for and short enough.")
     longest = max(dataset.num_tokens(index) for index in indices)
-    rows = dataset.batch_by_size(indices, max_tokens=max(max_tokens, longest))
+    rows = dataset.batch_by_size(indices, max_tokens=max(max_tokens, longest), max_sentences=max_sentences)
     samples = [dataset.collater([dataset[index] for index in row]) for row in rows]
     device = next(model.parameters()).device
     return [utils.apply_to_sample(lambda tensor: tensor.to(device), sample) for sample in samples]

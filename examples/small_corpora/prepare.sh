@@ -26,7 +26,8 @@ HELP
 }
 
 parse_options "$@"
-((${#languages[@]} == 2)) || die "LANGUAGES must be two names such as 'en de', not '${LANGUAGES:-}'."
+[[ ${#languages[@]} == 2 && ${languages[0]} != "${languages[-1]}" ]] ||
+  die "LANGUAGES must be two names such as 'en de', not '${LANGUAGES:-}'."
 ((!${#archives[@]})) || die "there is no archive of this recipe; give the folder with the text: --raw DIR."
 [[ -n $raw ]] || die "give the folder with the text: --raw DIR (see --help)."
 begin
@@ -48,9 +49,13 @@ take_segmented() {
 }
 
 read_raw
-references=original
-if has_marks "$out/plain/pairs.${languages[0]}"; then
-  tokenised=yes references=detokenised bpe_operations=0
+references=original facts=(--lower-case) segmented=()
+for language in "${languages[@]}"; do
+  ! has_marks "$out/plain/pairs.$language" || segmented+=("$language")
+done
+((${#segmented[@]} != 1)) || die "--raw: of $raw only the ${segmented[0]} text has BPE's marks (@@); segment both or none."
+if ((${#segmented[@]})); then
+  tokenised=yes references=detokenised facts=() bpe_operations=0
   take_segmented
 else
   for split in pairs valid test; do tokenise "$split" --lower; done
@@ -66,4 +71,4 @@ fi
 clean bpe --longest 250 --ratio 9
 # shellcheck disable=SC2119 # it needs no options of fairseq-preprocess here
 binarise
-describe raw "$references" "$out/bpe/"{pairs,valid,test}."${languages[1]}" --lower-case
+describe raw "$references" "$out/bpe/"{pairs,valid,test}."${languages[1]}" ${facts[@]+"${facts[@]}"}

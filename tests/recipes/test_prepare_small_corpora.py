@@ -68,6 +68,8 @@ def test_prepare(kind, tmp_path):
         "tokenised": ("detokenised", 20),
         "segmented": ("detokenised", 0),
     }[kind]
+    assert said["published_split"] is None
+    assert said["lower_case"] is (kind != "segmented"), "segmented text is taken as it is"
 
     before = prepare.times(out)
     assert prepare.run(RECIPE, *words, **variables).returncode == 0
@@ -81,8 +83,20 @@ def test_prepare(kind, tmp_path):
         (["--archive", "/dev/null"], {}, "there is no archive of this recipe; give the folder with the text: --raw"),
         (["--raw", "/nowhere"], {}, "prepare: --raw: /nowhere is not a folder."),
         (["--raw", "/"], {"LANGUAGES": "de"}, "prepare: LANGUAGES must be two names such as 'en de', not 'de'."),
+        (["--raw", "/"], {"LANGUAGES": "de de"}, "prepare: LANGUAGES must be two names such as 'en de', not 'de de'."),
     ],
 )
 def test_refusals(words, variables, sentence):
     """What cannot work ends with one sentence."""
     assert sentence in prepare.refusal(RECIPE, *words, **variables)
+
+
+@pytest.mark.slow
+def test_one_side_in_pieces(tmp_path):
+    """BPE's marks on one side alone are refused: the other side's text would be divided once more."""
+    text = corpus(tmp_path / "text", "segmented")
+    for split, count in SIZES.items():
+        lines = [line(number, "fr", "tokenised") for number in range(count)]
+        (text / f"{split}.fr.gz").write_bytes(gzip.compress("".join(f"{words}\n" for words in lines).encode()))
+    said = prepare.refusal(RECIPE, "--raw", text, "--out", tmp_path / "out", LANGUAGES=" ".join(LANGUAGES))
+    assert f"prepare: --raw: of {text} only the nl text has BPE's marks (@@); segment both or none." in said

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import statistics
 
 import pytest
@@ -10,8 +11,13 @@ from recipe_helpers import TINY, make_corpus, read_json, run
 SWEEP = "scripts/sweep.sh"
 
 # Stand-ins for a recipe's scripts: the score is the seed's, the second seed of the baseline cannot be trained.
+# The first $TOGETHER trainings wait, for 10 seconds at most, until all of them have begun.
 TRAIN = """
 echo "train $* on ${CUDA_VISIBLE_DEVICES-all}" >>"$(dirname "$0")/calls"
+for _ in {1..100}; do
+  (($(grep -c ^train "$(dirname "$0")/calls") < ${TOGETHER-1})) || break
+  sleep 0.1
+done
 mkdir -p "$5"
 line='valid | {"epoch": 1, "valid_nll_loss": "%s", "valid_num_updates": "%s"}\\n'
 printf "$line" 9 1 "$3.25" 2 >"$5/train.log"
@@ -78,14 +84,15 @@ def test_failure_and_deviation(sweep, capsys, tmp_path):
     assert calls.count("evaluate") == 3
 
 
-def test_gpus_and_table(sweep, tmp_path):
+def test_gpus_and_table(sweep, tmp_path, monkeypatch):
     """Runs from a file are shared out among the GPUs; without a failure the status is 0."""
+    monkeypatch.setenv("TOGETHER", "2")
     table = tmp_path / "table"
     table.write_text("# model seed\nsret 1\nsret 3  # again\n\nsret-naive 1\nsret 1 --nll-ratio 0.25\n")
     status, results, calls = sweep("--table", str(table), "--gpus", "4,6", "--data", "/data")
     assert status == 0 and results["failed"] == {}
     used = {line.rsplit(" ", 1)[1] for line in calls.splitlines() if line.startswith("train")}
-    assert used <= {"4", "6"} and calls.count("--data /data") == 8
+    assert used == {"4", "6"} and calls.count("--data /data") == 8
     assert "sret-nll-ratio-0.25-seed1 --data /data -- --nll-ratio 0.25 on" in calls
     assert results["runs"][3]["options"] == ["--nll-ratio", "0.25"]
     assert set(results["models"]) == {"sret", "sret-naive", "sret-nll-ratio-0.25"}
@@ -95,10 +102,25 @@ def test_gpus_and_table(sweep, tmp_path):
 def test_table_of_something_else(sweep, tmp_path):
     """A line that is no run ends with its number."""
     table = tmp_path / "table"
-    for line in ("sret", "sret 1 nll-ratio 0.25"):
+    for line, sentence in (
+        ("sret", "line 2: 'sret' is not MODEL SEED"),
+        ("sret 1 nll-ratio 0.25", "line 2: 'sret 1 nll-ratio 0.25' is not MODEL SEED"),
+        ("sret 1 --adam-betas '(0.9", "line 2: No closing quotation."),
+        ("sret 1 --text a/b\nsret 01 --text a_b", "sweep: sret-text-a_b is listed twice with the seed 1."),
+    ):
         table.write_text(f"baseline 1\n{line}\n")
-        with pytest.raises(SystemExit, match=f"line 2: '{line}' is not MODEL SEED"):
+        with pytest.raises(SystemExit, match=re.escape(sentence)):
             sweep("--table", str(table))
+
+
+def test_several_jobs(sweep, tmp_path, monkeypatch):
+    """With --jobs 2 a second training begins while the first one runs; words in quotes are one option."""
+    monkeypatch.setenv("TOGETHER", "2")
+    table = tmp_path / "table"
+    table.write_text("sret 1 --adam-betas '(0.9, 0.98)'\nsret 2\n")
+    _, results, calls = sweep("--table", str(table), "--jobs", "2")
+    assert [line.split()[0] for line in calls.splitlines()] == ["train", "train", "evaluate", "evaluate"]
+    assert results["runs"][0]["options"] == ["--adam-betas", "(0.9, 0.98)"]
 
 
 def test_scores_of_different_kinds_are_not_averaged(sweep, tmp_path, monkeypatch):
@@ -121,7 +143,7 @@ def test_scores_of_different_kinds_are_not_averaged(sweep, tmp_path, monkeypatch
     [
         (["--models", "srett"], "unknown model 'srett'; choose one of baseline,"),
         (["--models", "sret", "--seeds", "1,0"], "sweep: the seed '0' is not a whole number of at least 1."),
-        (["--models", "sret", "--seeds", "1,1"], "sweep: a model is listed twice with the same seed."),
+        (["--models", "sret", "--seeds", "1,1"], "sweep: sret is listed twice with the seed 1."),
         ([], "sweep: no run is listed; give --models and --seeds, or --table FILE."),
         (["--table", "/nowhere"], "--table /nowhere is no file."),
         (["--models", "sret", "--jobs", "0"], "--jobs 0 must be at least 1."),
@@ -143,6 +165,10 @@ def test_real_scripts(tmp_path):
     chrf = results["models"]["sret-naive"]["test chrF"]
     assert chrf["n"] == 1 and chrf["deviation"] is None and chrf["how"].startswith("nrefs:1|")
     assert "valid tokenised BLEU" in results["models"]["sret-naive"]
+    seconds, parameters = (
+        results["models"]["sret-naive"][name]["values"] for name in ("training seconds", "parameters")
+    )
+    assert 0 < seconds[0] < 600 and parameters[0] > 0 and results["models"]["sret-naive"]["updates"]["values"] == [1]
 
     run(SWEEP, *words, *TINY, RUNS=tmp_path / "runs")
     log = (tmp_path / "runs" / "sweep" / "sret-naive-seed1.train.log").read_text()

@@ -255,8 +255,24 @@ def test_run_resume_and_finish(corpus, tmp_path):
     second = read_json(folder / "run.json")["starts"][1]
     assert (second["updates_before"], second["updates_after"]) == (2, 3)
 
+    said = run(TRAIN, "sret", *words, "--max-update", 3, *TINY, "--dropout", 0.5, RUNS=tmp_path, status=1)
+    assert f"holds a run with options '{' '.join(map(str, TINY[1:]))}', not '" in said
     said = run(TRAIN, "baseline", *words, "--save-dir", folder, status=1)
-    assert "holds a run with model sret, not baseline; name another --save-dir." in said
+    assert "holds a run with model 'sret', not 'baseline'; name another --save-dir." in said
+
+
+@pytest.mark.slow
+def test_ended_by_patience(corpus, tmp_path):
+    """A run that ended early since it did not learn is finished, unless more updates are asked for."""
+    words = ("sret", "--cpu", "--data", corpus, "--save-dir", tmp_path / "run", "--max-update", 50)
+    words += (*TINY, "--patience", 1, "--lr", "1e-12", "--best-checkpoint-metric", "nll_loss", "--dropout", 0)
+    words += ("--maximize-best-checkpoint-metric",)  # the loss falls, so that the second validation is no better
+    run(TRAIN, *words)
+    record = read_json(tmp_path / "run" / "run.json")
+    updates = record["starts"][0]["updates_after"]
+    assert updates < 50
+    assert f"sret: finished, {updates} updates are in" in run(TRAIN, *words)
+    assert read_json(tmp_path / "run" / "run.json") == record
 
 
 def wait_until(process, holds):
