@@ -105,13 +105,13 @@ def clock():
     return time.perf_counter()
 
 
-def text(words, task):
-    """A sentence without BPE."""
-    return task.target_dictionary.string(words, "@@ ", extra_symbols_to_ignore={task.target_dictionary.pad()})
+def text(words, task, remove_bpe):
+    """A sentence in whole words."""
+    return task.target_dictionary.string(words, remove_bpe, extra_symbols_to_ignore={task.target_dictionary.pad()})
 
 
 @torch.no_grad()
-def search(model, task, generator, batches, threshold):
+def search(model, task, generator, batches, threshold, remove_bpe):
     """Translate; BLEU, the seconds that it took, and the steps by the pass after which they ended."""
     hypotheses, references, seconds = [], [], 0.0
     with Exit(model.decoder, threshold).installed() as early:
@@ -119,8 +119,8 @@ def search(model, task, generator, batches, threshold):
             start = clock()
             found = task.inference_step(generator, [model], batch)
             seconds += clock() - start
-            hypotheses.append(text(found[0][0]["tokens"], task))
-            references.append(text(utils.strip_pad(batch["target"][0], task.target_dictionary.pad()), task))
+            hypotheses.append(text(found[0][0]["tokens"], task, remove_bpe))
+            references.append(text(utils.strip_pad(batch["target"][0], task.target_dictionary.pad()), task, remove_bpe))
     bleu = sacrebleu.BLEU(tokenize="none", force=True).corpus_score(hypotheses, [references])
     return bleu.score, seconds, early.exits
 
@@ -183,6 +183,9 @@ def parse_args():
     parser.add_argument(
         "--thresholds", default="0.5,0.7,0.8,0.9,0.95,0.99", metavar="P,P,...", help="(default: %(default)s)"
     )
+    parser.add_argument(
+        "--remove-bpe", choices=("subword_nmt", "sentencepiece"), default="subword_nmt", help="(default: %(default)s)"
+    )
     parser.add_argument("--beam", type=trained.at_least(1), default=5, metavar="K", help="(default: 5)")
     parser.add_argument(
         "--sentences", type=trained.at_least(1), default=200, metavar="N", help="the first N, or all (default: 200)"
@@ -207,7 +210,7 @@ def main():
     by_passes, prediction = costs(model, batches[len(batches) // 2], args.beam)
     rows, seconds = [], None
     for threshold in [2.0, *args.thresholds]:
-        bleu, taken, exits = search(model, task, generator, batches, threshold)
+        bleu, taken, exits = search(model, task, generator, batches, threshold, args.remove_bpe)
         seconds = seconds or taken
         steps = sum(exits.values())
         mean = sum(passes * count for passes, count in exits.items()) / steps

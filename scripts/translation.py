@@ -47,11 +47,10 @@ def average(checkpoints, output):
         raise SystemExit("evaluate: the checkpoints cannot be averaged, as said above.")
 
 
-def translate(data_bin, languages, model, split, options, log_path):
+def translate(data_bin, model, split, options, log_path):
     """Translate a set with fairseq-generate, which has to leave a hypothesis for each sentence in the log."""
     command = [
         *(sys.executable, "-m", "fairseq_cli.generate", data_bin, "--user-dir", ROOT / "sret_fairseq"),
-        *("--source-lang", languages[0], "--target-lang", languages[1]),
         *("--path", model, "--gen-subset", split, "--remove-bpe", "--batch-size", 128),
         *("--required-batch-size-multiple", 1, *options),  # with 8, the default, the last batch may be left out
     ]
@@ -90,12 +89,13 @@ def system_translations(folder, data_bin, languages, splits, last, options, out)
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoints = last_checkpoints(folder, last)
+    words = ["--source-lang", languages[0], "--target-lang", languages[1], *options]
     model = out / "averaged.pt"
     once(model, seal(checkpoints), lambda: average(checkpoints, model))
     result = {}
     for split, count in splits.items():
         log = out / f"{split}.log"
         key = [seal([model, *sorted(data_bin.glob(f"{split}.*"))]), options]
-        once(log, key, lambda split=split, log=log: translate(data_bin, languages, model, split, options, log))
+        once(log, key, lambda split=split, log=log: translate(data_bin, model, split, words, log))
         result[split] = (*generated.read(log, count), log.read_text(encoding="utf-8"))
     return checkpoints, result

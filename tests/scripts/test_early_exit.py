@@ -97,7 +97,7 @@ def test_command(script, tmp_path, monkeypatch, capsys):
     data = make_data(tmp_path)
     train(data, tmp_path / "run", "--decoder-recursions 3 --decoder-recursion-span 3 --max-update 1")
     words = [tmp_path / "run" / "checkpoint_last.pt", data, "--out", tmp_path / "out", "--sentences", 1000]
-    words += ["--thresholds", "0,1", "--beam", 2]
+    words += ["--thresholds", "0,1", "--beam", 2, "--remove-bpe", "sentencepiece"]
     monkeypatch.setattr(sys, "argv", ["early_exit.py", *map(str, words)])
     script.main()
     numbers = json.loads((tmp_path / "out" / "early_exit.json").read_text())
