@@ -16,8 +16,9 @@ mean P in the encoder and P in the decoder; a side that was trained with fewer r
                       (default: depths beside CHECKPOINT)
   --help              this text
 
-What is after -- goes to fairseq-generate (default: --beam 5), after --remove-bpe --batch-size 128; with text in pieces of
-SentencePiece give -- --beam 5 --remove-bpe sentencepiece, or BLEU is that of the pieces. To use the picked depth: fairseq-generate ... --model-overrides "{'encoder_recursions': P, 'decoder_recursions': P}".
+What is after -- goes to fairseq-generate (default: --beam 5), after --remove-bpe --batch-size 128; with text in pieces
+of SentencePiece give -- --beam 5 --remove-bpe sentencepiece, or BLEU is that of the pieces. To use the picked depth:
+fairseq-generate ... --model-overrides "{'encoder_recursions': P, 'decoder_recursions': P}".
 
 Environment variables: VENV, PYTHON and TORCH, see scripts/setup.sh --help.
 HELP

@@ -53,8 +53,9 @@ def score_set(texts, hypotheses, log, language, compounds):
 def measure(folder, args, sets, languages):
     """Everything about one run, and its translations of the test set."""
     counts = {split: len(texts["source"]) for split, texts in sets.items()}
+    options = ["--source-lang", languages[0], "--target-lang", languages[1], *args.generate_words]
     checkpoints, translations = translation.system_translations(
-        folder, args.data / "data-bin", languages, counts, args.last, args.generate_words, args.out / folder.name
+        folder, args.data / "data-bin", counts, args.last, options, args.out / folder.name
     )
     log = folder / "train.log"
     parameters = PARAMETERS.search(log.read_text(encoding="utf-8")) if log.exists() else None

@@ -51,10 +51,11 @@ def read(path, data):
     sections = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
     dataset, optimization = sections["dataset"], sections["optimization"]
     processes = sections["distributed_training"]["distributed_world_size"]
-    task = {**sections["task"], **dict(zip(("source_lang", "target_lang"), languages(sections["task"], data)))}
+    source, target = languages(sections["task"], data)
+    sections["task"].update(source_lang=source, target_lang=target)
     return Settings(
-        words=words({**sections, "task": task}),
-        languages=(task["source_lang"], task["target_lang"]),
+        words=words(sections),
+        languages=(source, target),
         max_tokens=dataset["max_tokens"],
         batch_tokens=processes * optimization["update_freq"][0] * dataset["max_tokens"],
         max_update=optimization["max_update"],

@@ -126,9 +126,10 @@ def check_runs(runs, recipe):
             raise SystemExit(f"sweep: the seed '{run.seed}' is not a whole number of at least 1.")
     if not runs:
         raise SystemExit("sweep: no run is listed; give --models and --seeds, or --table FILE.")
-    for number, run in enumerate(runs):
-        if any((run.name, int(run.seed)) == (other.name, int(other.seed)) for other in runs[:number]):
-            raise SystemExit(f"sweep: {run.name} is listed twice with the seed {int(run.seed)}.")
+    named = [(run.name, int(run.seed)) for run in runs]
+    for name, seed in named:
+        if named.count((name, seed)) > 1:
+            raise SystemExit(f"sweep: {name} is listed twice with the seed {seed}.")
 
 
 def parse_args(words):

@@ -211,6 +211,8 @@ def prepare(args, settings):
 
 def train(args, settings, lock):
     """Go on with the training until it is finished; the exit status."""
+    same = identity(args, settings)
+    run_record.check_same(args.save_dir, **same)
     done = resume.mend(args.save_dir) if first_node() else resume.updates_done(args.save_dir)
     if done >= args.max_update or run_record.finished(args.save_dir, args.max_update):
         print(f"{args.model}: finished, {done:,} updates are in {args.save_dir}; --max-update N trains on.")
@@ -220,7 +222,7 @@ def train(args, settings, lock):
     if not first_node():
         return subprocess.run(command).returncode
 
-    run_record.begin(args.save_dir, identity(args, settings), updates_before=done, max_update=args.max_update, **facts)
+    run_record.begin(args.save_dir, same, updates_before=done, max_update=args.max_update, **facts)
     status = "interrupted"
     try:
         code = run(command, args.save_dir / "train.log", lock, args.model, args.max_update)
@@ -244,7 +246,6 @@ def main():
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit("train: ended by a signal; the same command goes on."))
     with locked(args.save_dir) if first_node() else contextlib.nullcontext() as lock:
-        run_record.check_same(args.save_dir, **identity(args, settings))
         return train(args, settings, lock)
 
 

@@ -72,13 +72,12 @@ def translate(data_bin, model, split, options, log_path):
     temporary.replace(log_path)
 
 
-def system_translations(folder, data_bin, languages, splits, last, options, out):
+def system_translations(folder, data_bin, splits, last, options, out):
     """Translate sets with a run.
 
     Args:
         folder: the run.
         data_bin: the binarised text.
-        languages: source and target.
         splits: {name of the set: its number of sentences}.
         last: how many checkpoints to average.
         options: words for fairseq-generate.
@@ -89,13 +88,12 @@ def system_translations(folder, data_bin, languages, splits, last, options, out)
     """
     out.mkdir(parents=True, exist_ok=True)
     checkpoints = last_checkpoints(folder, last)
-    words = ["--source-lang", languages[0], "--target-lang", languages[1], *options]
     model = out / "averaged.pt"
     once(model, seal(checkpoints), lambda: average(checkpoints, model))
     result = {}
     for split, count in splits.items():
         log = out / f"{split}.log"
         key = [seal([model, *sorted(data_bin.glob(f"{split}.*"))]), options]
-        once(log, key, lambda split=split, log=log: translate(data_bin, model, split, words, log))
+        once(log, key, lambda split=split, log=log: translate(data_bin, model, split, options, log))
         result[split] = (*generated.read(log, count), log.read_text(encoding="utf-8"))
     return checkpoints, result
