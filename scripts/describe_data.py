@@ -33,16 +33,10 @@ def main():
     parser.add_argument("--tokeniser", required=True)
     parser.add_argument("--references", choices=("original", "detokenised"), required=True)
     parser.add_argument("--lower-case", action="store_true")
-    parser.add_argument(
-        "--published",
-        type=int,
-        nargs=3,
-        metavar=("TRAIN", "VALID", "TEST"),
-        required=True,
-        help="0 0 0 where nothing is published",
-    )
+    splits = ("TRAIN", "VALID", "TEST")
+    parser.add_argument("--published", type=int, nargs=3, metavar=splits, help="numbers of lines, where published")
     counted_help = "files that have the published numbers of lines when the split is the published one"
-    parser.add_argument("--counted", nargs=3, metavar=("TRAIN", "VALID", "TEST"), required=True, help=counted_help)
+    parser.add_argument("--counted", nargs=3, metavar=splits, default=[], help=counted_help)
     args = parser.parse_args()
     numbers = {}
     for split in SPLITS:
@@ -55,8 +49,8 @@ def main():
         "source": args.source,
         "sha256": {path.name: sha256(path) for path in args.files},
         "lines": numbers,
-        "published_lines": dict(zip(SPLITS, args.published)) if any(args.published) else None,
-        "published_split": counted == args.published if any(args.published) else None,
+        "published_lines": dict(zip(SPLITS, args.published)) if args.published else None,
+        "published_split": counted == args.published if args.published else None,
         "lower_case": args.lower_case,
         "references": args.references,
         "tokeniser": args.tokeniser,

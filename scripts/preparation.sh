@@ -1,8 +1,8 @@
 # What the recipes' prepare.sh share: options, and the steps from plain text to fairseq's data. Source this file.
-# The sourcing script sets root, recipe, languages, bpe_operations and published, and defines usage.
+# The sourcing script sets root, recipe, languages and bpe_operations, and defines usage.
 # shellcheck shell=bash
 
-: "${root:?}" "${recipe:?}" "${languages[0]:?}" "${bpe_operations:?}" "${published[0]:?}"
+: "${root:?}" "${recipe:?}" "${languages[0]:?}" "${bpe_operations:?}"
 
 # shellcheck source=scripts/steps.sh
 source "$root/scripts/steps.sh"
@@ -247,13 +247,13 @@ expect_lines() {
     "$1" "$found" "$2" >&2
 }
 
-# describe SOURCE REFERENCES FILE FILE FILE OPTION...: write prepare.json; the published counts are of the three files.
+# describe SOURCE REFERENCES OPTION...: write prepare.json.
 describe() {
   local tokeniser=sacremoses
   [[ -z ${MOSES:-} ]] || tokeniser="Moses ($MOSES)"
   [[ $tokenised != yes ]] || tokeniser="none: the text was tokenised"
   step describe "$out/prepare.json" -- script describe_data "$out" --recipe "$recipe" --languages "${languages[@]}" \
-    --source "$1" --references "$2" --counted "${@:3:3}" --files "${inputs[@]}" --published "${published[@]}" \
-    --bpe-operations "$bpe_operations" --tokeniser "$tokeniser" "${@:6}"
+    --source "$1" --references "$2" --files "${inputs[@]}" --bpe-operations "$bpe_operations" \
+    --tokeniser "$tokeniser" "${@:3}"
   printf '\nThe data is in %s\n' "$out"
 }

@@ -64,4 +64,4 @@ learn_bpe train
 apply_bpe train valid test
 # shellcheck disable=SC2119 # it needs no options of fairseq-preprocess here
 binarise
-describe "$source" "$references" "$out/tokenised/"{train,valid,test}.de --lower-case
+describe "$source" "$references" --published "${published[@]}" --counted "$out/tokenised/"{train,valid,test}.de --lower-case

@@ -5,7 +5,6 @@ set -euo pipefail
 recipe=small_corpora
 read -ra languages <<<"${LANGUAGES:-en de}"
 bpe_operations=10000
-published=(0 0 0)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=scripts/preparation.sh
@@ -71,4 +70,4 @@ fi
 clean bpe --longest 250 --ratio 9
 # shellcheck disable=SC2119 # it needs no options of fairseq-preprocess here
 binarise
-describe raw "$references" "$out/bpe/"{pairs,valid,test}."${languages[1]}" ${facts[@]+"${facts[@]}"}
+describe raw "$references" ${facts[@]+"${facts[@]}"}

@@ -123,4 +123,4 @@ if [[ -z $google ]]; then
   clean bpe --longest 250
 fi
 binarise ${binary[@]+"${binary[@]}"}
-describe "$source" "$references" "${counted[@]}"
+describe "$source" "$references" --published "${published[@]}" --counted "${counted[@]}"
