@@ -90,8 +90,11 @@ export PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores < 4 ? core
 
 # The number format that the GPU multiplies fastest; none without a GPU.
 read -ra precision < <("$bin/python" -c '
-import torch
-print("" if not torch.cuda.is_available() else "--bf16" if torch.cuda.is_bf16_supported() else "--fp16")')
+import sys
+sys.path.insert(0, sys.argv[1])
+import surroundings
+print(*surroundings.precision(surroundings.hardware()["gpus"][:1]))' "$root/scripts")
+training=(--max-update "$updates" ${precision[@]+"${precision[@]}"})
 
 # fairseq drops the sentences of a last batch that is no multiple of 8 unless told otherwise.
 batches=(--required-batch-size-multiple 1 --num-workers 0)
@@ -116,9 +119,8 @@ train() {
     --criterion label_smoothed_cross_entropy --label-smoothing 0.1 \
     --optimizer adam --adam-betas '(0.9, 0.98)' --clip-norm 1.0 \
     --lr 2.5e-3 --lr-scheduler polynomial_decay --warmup-updates $((updates / 10)) --total-num-update "$updates" \
-    --max-update "$updates" --max-tokens 1024 "${batches[@]}" ${precision[@]+"${precision[@]}"} \
-    --distributed-world-size 1 --seed 1 --no-epoch-checkpoints \
-    --save-dir "$folder" --log-format json --log-interval $((updates < 20 ? updates : 20)) 2>&1 |
+    --max-tokens 1024 "${batches[@]}" --distributed-world-size 1 --seed 1 --no-epoch-checkpoints --save-dir "$folder" \
+    --log-format json --log-interval $((updates < 20 ? updates : 20)) 2>&1 |
     tee "$folder/train.log" | "$bin/python" "$root/scripts/progress.py" "$1" "$updates" ||
     fail "the training of $1" "$folder/train.log"
 }
@@ -144,11 +146,11 @@ step binarise "$out/data-bin/dict.$source_lang.txt" \
   "$out"/data-bin/{train,valid,test}."$source_lang-$target_lang".{"$source_lang","$target_lang"}.bin -- binarise
 
 step train-sret_transformer "$out"/sret_transformer/{train.log,checkpoint_last.pt} -- \
-  train sret_transformer --arch sret_transformer_tiny
+  train sret_transformer --arch sret_transformer_tiny "${training[@]}"
 step train-transformer "$out"/transformer/{train.log,checkpoint_last.pt} -- \
   train transformer --arch transformer --encoder-normalize-before --decoder-normalize-before \
   --encoder-layers 6 --encoder-embed-dim 128 --encoder-ffn-embed-dim 256 --encoder-attention-heads 4 \
-  --decoder-layers 6 --decoder-embed-dim 128 --decoder-ffn-embed-dim 256 --decoder-attention-heads 4
+  --decoder-layers 6 --decoder-embed-dim 128 --decoder-ffn-embed-dim 256 --decoder-attention-heads 4 "${training[@]}"
 for system in transformer sret_transformer; do
   step "translate-$system" "$out/$system/generate.log" -- translate "$system"
 done

@@ -98,6 +98,8 @@ def load(path):
     try:
         package_file("checkpoints.py")["verify"](path)
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except SystemExit:  # says which checksum is wrong
+        raise
     except pickle.UnpicklingError as error:
         culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
         if culprit is None:

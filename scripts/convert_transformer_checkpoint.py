@@ -176,6 +176,8 @@ def load(path: Path) -> dict:
     try:
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
         complete = state["cfg"].model is not None and all(map(torch.is_tensor, state["model"].values()))
+    except SystemExit:  # says which checksum is wrong
+        raise
     except OSError as error:
         raise SystemExit(f"--input: {path} cannot be read: {error.strerror or error}.") from error
     except pickle.UnpicklingError as error:

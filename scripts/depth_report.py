@@ -22,7 +22,8 @@ def trained_passes(checkpoint):
     """The blocks and the passes of each side of a checkpoint, ``{side: (blocks, passes)}``."""
     average_checkpoints.package_file("safe_globals.py")["allow_fairseq_globals"]()
     cfg = average_checkpoints.load(checkpoint).get("cfg") or {}
-    options = vars(cfg["model"]) if cfg.get("model") is not None else {}
+    options = cfg.get("model") or {}
+    options = options if isinstance(options, dict) else vars(options)  # fairseq-hydra-train writes a dictionary
     try:
         return {side: (options[f"{side}_layers"], options[f"{side}_recursions"]) for side in SIDES}
     except KeyError as error:
@@ -53,11 +54,14 @@ def measure(args, sides, passes):
     translation.translate(args.data, args.checkpoint, args.subset, options, log)
     text = log.read_text(encoding="utf-8")
     count = sum(line.startswith("D-") for line in text.splitlines())
+    bleu = scores.generate_bleu(text)
+    if bleu.value is None:
+        raise SystemExit(f"{log}: {bleu.how}.")
     depth = sum(blocks * min(passes, trained) for blocks, trained in sides.values())
     return {
         "passes": passes,
         "virtual depth": depth,
-        "BLEU4": scores.generate_bleu(text).value,
+        "BLEU4": bleu.value,
         "sentences/s": generated.read(log, count)[1],
     }
 

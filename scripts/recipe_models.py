@@ -65,7 +65,11 @@ MODELS = {
         "sret",
         {**both(recursion_span=BLOCKS), "recursion-reverse": True},
     ),
-    "sret-universal": ("1 block in as many passes as the baseline has layers", "sret", both(layers=1, recursions=DEPTH)),
+    "sret-universal": (
+        "1 block in as many passes as the baseline has layers",
+        "sret",
+        both(layers=1, recursions=DEPTH),
+    ),
 }
 
 

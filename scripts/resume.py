@@ -19,7 +19,7 @@ def updates_done(folder):
 
 
 def mend(folder):
-    """Replace a last checkpoint that cannot be read by the newest other one of its folder; the updates that it holds.
+    """Replace a last checkpoint that cannot be read by the newest of its folder that can; the updates that it holds.
 
     The plugin makes fairseq write it whole or not at all; this is for a file that was damaged otherwise.
 
@@ -30,12 +30,14 @@ def mend(folder):
         return updates_done(folder)
     except SystemExit:
         last = folder / "checkpoint_last.pt"
-        others = sorted(set(folder.glob("checkpoint*.pt")) - {last}, key=os.path.getmtime)
-        if not others:
-            raise
-        updates = updates_in(others[-1])
-        temporary = last.with_suffix(".tmp")
-        shutil.copy(others[-1], temporary)
-        temporary.replace(last)
-        print(f"train: {last} was damaged; going on from {others[-1].name}, the newest other one.")
-        return updates
+        for other in sorted(set(folder.glob("checkpoint*.pt")) - {last}, key=os.path.getmtime, reverse=True):
+            try:
+                updates = updates_in(other)
+            except SystemExit:  # damaged too, as the one that the last was copied from may be
+                continue
+            temporary = last.with_suffix(".tmp")
+            shutil.copy(other, temporary)
+            temporary.replace(last)
+            print(f"train: {last} was damaged; going on from {other.name}, the newest sound one.")
+            return updates
+        raise

@@ -29,7 +29,10 @@ def detokenise(lines, language):
 
 def generate_bleu(log):
     """The BLEU that fairseq-generate printed into a log, on tokenised text without BPE."""
-    return Score(float(BLEU4.search(log)[1]), "fairseq-generate --remove-bpe: BLEU4 on tokenised text")
+    found = BLEU4.search(log)
+    if not found:
+        return Score(None, "fairseq-generate printed no BLEU4; leave --scoring out")
+    return Score(float(found[1]), "fairseq-generate --remove-bpe: BLEU4 on tokenised text")
 
 
 def split_compounds(line):

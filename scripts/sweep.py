@@ -93,9 +93,10 @@ class Sweep:
 
     def end(self, *_):
         """End every run, as the handler of a signal."""
-        self.ended = True
-        for process in list(self.processes):
-            process.terminate()
+        with self.lock:  # of which the main thread, where handlers run, holds no part
+            self.ended = True
+            for process in list(self.processes):
+                process.terminate()
 
 
 def listed(text):

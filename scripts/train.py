@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -33,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OWN_OPTIONS = [
     *("--arch", "--cpu", "--distributed-world-size", "--max-tokens", "--max-update", "--save-dir", "--seed"),
     *("--tensorboard-logdir", "--update-freq"),
+    *("--amp", "--bf16", "--fp16", "--memory-efficient-bf16", "--memory-efficient-fp16"),
 ]
 
 
@@ -147,6 +149,8 @@ def parse_args(words):
                         help="tokens of a batch on one GPU (default: the recipe's)")
     parser.add_argument("--update-freq", type=positive, metavar="N",
                         help="batches of a GPU in an update (default: what makes the recipe's effective batch)")
+    parser.add_argument("--precision", choices=["bf16", "fp16", "amp", "fp32"],
+                        help="number format (default: the one that the GPU multiplies fastest)")
     parser.add_argument("--data", type=Path, metavar="DIR",
                         help="the folder that prepare.sh made (default: $DATA or data/RECIPE)")
     parser.add_argument("--save-dir", type=Path, metavar="DIR",
@@ -155,21 +159,37 @@ def parse_args(words):
     args = parser.parse_args(words[:split])
     args.fairseq_options = words[split + 1 :]
     for word in args.fairseq_options:
-        if word.split("=")[0] in OWN_OPTIONS:
-            parser.error(f"{word} stands behind --, where train.sh would not see it; put it before (--arch is MODEL).")
+        if word.split("=")[0] in OWN_OPTIONS or re.match("-a(?!-)", word):
+            parser.error(
+                f"{word} stands behind --, where train.sh would not see it; put it before (--arch is MODEL, --fp16 and "
+                f"its like are --precision)."
+            )
+    if args.cpu and args.precision not in (None, "fp32"):
+        parser.error(f"--precision {args.precision} is for a GPU; with --cpu it is fp32.")
     return args
 
 
 def identity(args, settings):
-    """What a folder holds a run of: other updates, batches and machines are the same run, gone on with."""
-    dictionary = (args.data / "data-bin" / f"dict.{settings.languages[1]}.txt").read_bytes()
+    """What a folder holds a run of: other updates, batches and machines are the same run, gone on with.
+
+    An index holds the lengths of all sentences, so it tells one text from another.
+    """
+    source, target = settings.languages
+    binarised = args.data / "data-bin"
+    indices = [binarised / f"train.{source}-{target}.{language}.idx" for language in (source, target)]
     return {
         "recipe": args.recipe.name,
         "model": args.model,
         "seed": args.seed,
         "options": shlex.join(args.fairseq_options),
-        "dictionary": hashlib.sha256(dictionary).hexdigest()[:12],
+        "dictionary": digest(binarised / f"dict.{target}.txt"),
+        "text": digest(*indices),
     }
+
+
+def digest(*paths):
+    """The beginning of the SHA-256 of files."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
 
 
 def complete(args, settings):
@@ -182,6 +202,13 @@ def complete(args, settings):
     args.max_update = args.max_update or settings.max_update
 
 
+def number_format_words(wanted, gpus):
+    """The option for a number format, as a list; None is the one that all these GPUs multiply fast."""
+    if wanted is None:
+        return surroundings.precision(gpus)
+    return [] if wanted == "fp32" else [f"--{wanted}"]
+
+
 def prepare(args, settings):
     """The command that trains, and what run.json says of it."""
     hardware = surroundings.hardware_asked()
@@ -192,7 +219,7 @@ def prepare(args, settings):
     plan = training_plan.share_out(
         settings, nodes * max(1, len(gpus)), nodes, max_tokens=args.max_tokens, update_freq=args.update_freq
     )
-    precision = surroundings.precision(gpus)
+    precision = number_format_words(args.precision, gpus)
     command = [*training_plan.launcher(plan, os.environ), *fairseq_words(args, settings, plan, precision)]
     number_format = precision[0].removeprefix("--") if precision else "fp32"
     print(*training_plan.report(plan, settings.batch_tokens), sep="\n")

@@ -1,5 +1,6 @@
 """The recipes' train.sh: its settings, its models, its effective batch, and that it leaves, resumes and ends well."""
 
+import argparse
 import os
 import signal
 import subprocess
@@ -159,6 +160,9 @@ def test_precision(import_script):
     assert precision([ampere, {"capability": [12, 0]}]) == ["--bf16"]
     assert precision([ampere, volta]) == ["--fp16"]
     assert precision([ampere, pascal]) == precision([]) == []
+    words = import_script("train").number_format_words
+    assert words(None, [ampere]) == ["--bf16"] and words("amp", [ampere]) == ["--amp"]
+    assert words("fp32", [ampere]) == words(None, []) == []
 
 
 def test_commit(import_script, tmp_path):
@@ -180,13 +184,45 @@ def test_commit(import_script, tmp_path):
     [
         (["srett", "--cpu"], "train: unknown model 'srett'; choose one of baseline, baseline-pre-norm, sret,"),
         (["sret", "--cpu", "--data", "/nowhere"], "train: /nowhere/data-bin lacks dict.de.txt; run iwslt14_de_en/pre"),
-        (["sret", "--max-update", "0"], "argument --max-update: '0' is not a whole number of at least 1"),
-        (["sret", "--", "--max-tokens", "5"], "--max-tokens stands behind --, where train.sh would not see it"),
+        (["sret", "--max-update", "0"], "error: argument --max-update: '0' is not a whole number of at least 1"),
+        (["sret", "--", "--max-tokens", "5"], "error: --max-tokens stands behind --, where train.sh would not see it"),
+        (["sret", "--", "-a", "transformer"], "error: -a stands behind --"),
+        (["sret", "--", "--fp16"], "error: --fp16 stands behind --"),
+        (["sret", "--cpu", "--precision", "bf16"], "error: --precision bf16 is for a GPU; with --cpu it is fp32."),
     ],
 )
 def test_bad_words(words, sentence):
     """What cannot work ends with one sentence."""
-    assert sentence in run(TRAIN, *words, status=2 if "--max" in sentence else 1)
+    assert sentence in run(TRAIN, *words, status=1 if sentence.startswith("train:") else 2)
+
+
+def test_identity_tells_texts_apart(import_script, tmp_path):
+    """Another training text with the same dictionaries makes another run."""
+    train = import_script("train")
+    (tmp_path / "data-bin").mkdir()
+    for name in ("dict.nl.txt", "train.fr-nl.fr.idx", "train.fr-nl.nl.idx"):
+        (tmp_path / "data-bin" / name).write_text("old")
+    recipe, settings = argparse.Namespace(name="small_corpora"), argparse.Namespace(languages=("fr", "nl"))
+    args = argparse.Namespace(data=tmp_path, recipe=recipe, model="sret", seed=1, fairseq_options=[])
+    first = train.identity(args, settings)
+    (tmp_path / "data-bin" / "train.fr-nl.nl.idx").write_text("new")
+    second = train.identity(args, settings)
+    assert {name for name in first if first[name] != second[name]} == {"text"}
+
+
+def test_mend_takes_the_newest_sound_checkpoint(import_script, tmp_path):
+    """The last checkpoint is a copy of another: one fault may have hit both."""
+    resume = import_script("resume")
+    for age, name in enumerate(("checkpoint2.pt", "checkpoint1.pt", "checkpoint_last.pt")):
+        torch.save({"model": {"x": torch.ones(3)}, "optimizer_history": [{"num_updates": 9 - age}]}, tmp_path / name)
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    for name in ("checkpoint2.pt", "checkpoint_last.pt"):
+        os.truncate(tmp_path / name, 100)
+    assert resume.mend(tmp_path) == 8 == resume.updates_done(tmp_path)
+    for path in tmp_path.iterdir():
+        os.truncate(path, 100)
+    with pytest.raises(SystemExit, match=r"checkpoint_last\.pt is damaged"):
+        resume.mend(tmp_path)
 
 
 def test_save_dir_that_cannot_be(corpus, tmp_path):

@@ -6,8 +6,9 @@ import re
 import subprocess
 
 import pytest
+import torch
 from helpers import REPOSITORY
-from surface_helpers import make_data, train
+from surface_helpers import load, make_data, train
 
 MODEL = (
     "--arch sret_transformer --encoder-embed-dim 16 --decoder-embed-dim 24 --encoder-ffn-embed-dim 20 "
@@ -58,12 +59,22 @@ def test_every_depth(trained, tmp_path):
         (["--passes", "4"], "--passes 4: give numbers from 1 to 3"),
         (["--subset", "nowhere"], "has no nowhere set"),
         (["--out", "/dev/null/x"], "--out: /dev/null/x cannot be made a folder"),
+        (["--passes", "1", "--", "--scoring", "chrf"], "fairseq-generate printed no BLEU4; leave --scoring out."),
     ],
 )
 def test_refusals(trained, words, sentence):
     """One sentence each."""
     done = report(trained[1], trained[0], *words)
     assert done.returncode and sentence in done.stderr and "Traceback" not in done.stderr
+
+
+def test_checkpoints_of_hydra(trained, tmp_path, import_script):
+    """fairseq-hydra-train stores the model's options as a dictionary."""
+    checkpoint = load(trained[1].parent)
+    checkpoint["cfg"]["model"] = vars(checkpoint["cfg"]["model"])
+    torch.save(checkpoint, tmp_path / "hydra.pt")
+    trained_passes = import_script("depth_report").trained_passes
+    assert trained_passes(tmp_path / "hydra.pt") == trained_passes(trained[1]) == {"encoder": (2, 3), "decoder": (1, 2)}
 
 
 def test_other_models_are_refused(trained, tmp_path):
