@@ -1,6 +1,7 @@
 """Long loops: the deep architectures, residual branches scaled for the depth, and what stays short at 168 passes."""
 
 import argparse
+import copy
 
 import helpers
 import pytest
@@ -85,6 +86,35 @@ def test_a_coefficient_of_the_identity_stays_bounded():
     for _ in range(passes):
         x = module.double().combine(x, torch.zeros_like(x), 0)
     assert 2.71 < x.item() < 2.7183
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_half_precision_keeps_small_steps(checkpointed, fast):
+    """A bfloat16 loses most of a 168th of a branch: the stream of a scaled loop is float32 inside, not outside."""
+    sizes = {"encoder_recursion_span": 2, "encoder_recursions": 168, "nll_ratio": 0.0, "encoder_slices": "1"}
+    model = build_sret(**sizes, depth_scaled_residuals=True, checkpoint_activations=checkpointed)
+    (group,) = model.encoder.layers
+    torch.manual_seed(0)
+    x, layouts = torch.randn(7, 2, 16).bfloat16(), [slicing.whole_sentences(None, False)] * 168
+    for name, parameter in group.named_parameters():
+        if name.endswith("coefficients.identity"):
+            torch.nn.init.constant_(parameter, 0.3)
+    group.bfloat16()
+    exact = copy.deepcopy(group).float()
+    if fast:
+        for half in group.modules():
+            if isinstance(half, ResidualCoefficients):
+                half.make_generation_fast_()
+    changes = [group(x, layouts), exact(x.float(), layouts)]
+    assert changes[0].dtype == torch.bfloat16
+    change, wanted = (y.float() - x.float() for y in changes)
+    assert (change - wanted).norm() / wanted.norm() < 0.03
+    if not fast:
+        changes[0].sum().backward()
+        changes[1].sum().backward()
+        for (name, half), full in zip(group.named_parameters(), exact.parameters()):
+            assert (half.grad.float() - full.grad).norm() <= 0.1 * full.grad.norm() + 1e-2, name
 
 
 def test_the_scale_is_that_of_the_training():

@@ -60,8 +60,9 @@ class RecursiveEncoderLayer(nn.Module):
         Returns:
             (T, B, C).
         """
+        dtype = x.dtype  # of the stream outside; inside, scaled residuals make it wider
         if self.checkpoint and torch.is_grad_enabled() and not torch.jit.is_scripting():
-            return self.forward_in_segments(x, layouts)
+            return self.forward_in_segments(x, layouts).to(dtype)
         for row, projections in enumerate(self.projections):
             for pass_index in self.passes_by_projections[row]:
                 if pass_index >= len(layouts):
@@ -71,7 +72,7 @@ class RecursiveEncoderLayer(nn.Module):
                     for index, (block, projection) in enumerate(zip(self.blocks, projections)):
                         if index == wanted:
                             x = projection(block(x, layouts[pass_index], pass_index))
-        return x
+        return x.to(dtype)
 
     @torch.jit.unused
     def forward_in_segments(self, x: Tensor, layouts: List[Layout]) -> Tensor:
@@ -132,9 +133,11 @@ class RecursiveDecoderLayer(nn.Module):
         Returns:
             (T, B, C), and the weights (B, H, T, S) or None.
         """
+        dtype = x.dtype
         incremental = incremental_state is not None
         if self.checkpoint and not incremental and torch.is_grad_enabled() and not torch.jit.is_scripting():
-            return self.forward_in_segments(x, encoder_out, encoder_mask, layouts, need_weights)
+            x, weights = self.forward_in_segments(x, encoder_out, encoder_mask, layouts, need_weights)
+            return x.to(dtype), weights
         weights: Optional[Tensor] = None
         remaining = len(layouts) * len(self.blocks)
         for row, projections in enumerate(self.projections):
@@ -155,7 +158,7 @@ class RecursiveDecoderLayer(nn.Module):
                                 need_weights and remaining == 0,
                             )
                             x = projection(x)
-        return x, weights
+        return x.to(dtype), weights
 
     @torch.jit.unused
     def forward_in_segments(

@@ -42,9 +42,10 @@ class ScaledSum(torch.autograd.Function):
         scale = ctx.scale
         x_gradient, branch_gradient, identity_gradient, residual_gradient = gradient, gradient, None, None
         if identity is not None:
-            x_gradient, identity_gradient = gradient * (1 + scale * identity), scale * dot(gradient, x, identity)
+            x_gradient = gradient * (1 + scale * identity.to(gradient.dtype))
+            identity_gradient = scale * dot(gradient, x, identity)
         if residual is not None:
-            branch_gradient = gradient * (scale * (1 + residual))
+            branch_gradient = gradient * (scale * (1 + residual.to(gradient.dtype)))
             residual_gradient = scale * dot(gradient, branch, residual)
         elif scale != 1.0:
             branch_gradient = gradient * scale
@@ -55,12 +56,12 @@ class ScaledSum(torch.autograd.Function):
 def scaled_sum(
     x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor], scale: float
 ) -> Tensor:
-    """``(1 + a * d1) * x + a * (1 + d2) * f``, all (T, B, C); see ScaledSum."""
+    """``(1 + a * d1) * x + a * (1 + d2) * f``, all (T, B, C), in x's number format; see ScaledSum."""
     if identity is not None:
-        x = x * (1 + scale * identity)
+        x = x * (1 + scale * identity.to(x.dtype))
     if residual is None:
         return torch.add(x, branch, alpha=scale)
-    return torch.addcmul(x, branch, 1 + residual, value=scale)
+    return torch.addcmul(x, branch.to(x.dtype), 1 + residual.to(x.dtype), value=scale)
 
 
 def residual_scale(cfg, passes: int) -> float:
@@ -83,7 +84,8 @@ def residual_scale(cfg, passes: int) -> float:
 class ResidualCoefficients(nn.Module):
     """``c1 * x + c2 * f`` with learnable ``c1`` and ``c2``, initially 1 (SReT, "learnable residual coefficients").
 
-    With a scale a, see ``residual_scale``, it is ``x + a * ((c1 - 1) * x + c2 * f)``.
+    With a scale a, see ``residual_scale``, it is ``x + a * ((c1 - 1) * x + c2 * f)``, in float32 at least: a bfloat16
+    would round most of a hundredth of a branch away.
 
     The parameters are the offsets ``d1 = c1 - 1`` and ``d2 = c2 - 1``. Near 1 a bfloat16 has steps of 4e-3, which
     would swallow every update; near 0 its steps are fine enough. And weight decay pulls a coefficient to 1.
@@ -123,6 +125,8 @@ class ResidualCoefficients(nn.Module):
 
     def combine(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
         """Both inputs and the result: (T, B, C). A method of its own: calling a module costs more than the sum."""
+        if self.scale != 1.0 and (x.dtype == torch.float16 or x.dtype == torch.bfloat16):
+            x = x.float()
         row = min(pass_index, self.passes - 1)
         if len(self.fixed) > 0:
             identity_factor, residual_factor = self.fixed[row]
@@ -166,6 +170,7 @@ class ResidualConnection(nn.Module):
             passes=passes if shared and cfg.residual_coefficients_per_pass else 1,
             scale=residual_scale(cfg, passes),
         )
+        self.scaled = self.coefficients.scale != 1.0
 
     def make_generation_fast_(self, retain_dropout: bool = False, **_) -> None:
         """Spare the call of a dropout that does nothing; fairseq calls this before it translates."""
@@ -173,6 +178,8 @@ class ResidualConnection(nn.Module):
 
     def enter(self, x: Tensor) -> Tensor:
         """The input of f, x: (T, B, C) -> (T, B, C)."""
+        if self.scaled:  # and the stream wide, see ResidualCoefficients
+            x = x.to(self.layer_norm.weight.dtype)
         return self.layer_norm(x) if self.normalize_before else x
 
     def leave(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
@@ -180,4 +187,6 @@ class ResidualConnection(nn.Module):
         if self.may_drop:
             branch = self.dropout(branch)
         x = self.coefficients.combine(x, branch, pass_index)
-        return x if self.normalize_before else self.layer_norm(x)
+        if self.normalize_before:
+            return x
+        return self.layer_norm(x.to(self.layer_norm.weight.dtype) if self.scaled else x)
