@@ -9,7 +9,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from torch import Tensor
 
 from sret_fairseq.layers.linear import product
-from sret_fairseq.options import OptionError
+from sret_fairseq.options import OptionError, TrainingError
 
 # Logits of one chunk: few enough for a CPU's caches; elsewhere enough for a large product of matrices.
 CHUNK_SIZE = {"cpu": 2**20}
@@ -106,14 +106,25 @@ class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
             raise OptionError("--report-accuracy needs all logits at once; use label_smoothed_cross_entropy.")
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size)
 
+    @staticmethod
+    def check(model) -> None:
+        """Refuse models whose logits are no product with one matrix."""
+        if model.decoder.adaptive_softmax is not None:
+            raise TrainingError("chunked_label_smoothed_cross_entropy knows no adaptive softmax; use adaptive_loss.")
+        last = getattr(model.decoder, "output_projection", None)
+        if not isinstance(last, torch.nn.Linear) or last.bias is not None:
+            raise TrainingError(
+                "chunked_label_smoothed_cross_entropy needs a decoder whose output_projection is a plain matrix, which "
+                "it is not with --quant-noise-scalar; use label_smoothed_cross_entropy."
+            )
+
     def forward(self, model, sample, reduce=True):
         """The loss of a batch, the sample size, and what to log, as in fairseq.
 
         Raises:
-            OptionError: the model has an adaptive softmax.
+            TrainingError: the model has an adaptive softmax, or its last layer is more than a matrix.
         """
-        if model.decoder.adaptive_softmax is not None:
-            raise OptionError("chunked_label_smoothed_cross_entropy knows no adaptive softmax; use adaptive_loss.")
+        self.check(model)
         assert reduce, "a loss for each token is not kept"
         features = model(**sample["net_input"], features_only=True)[0][:, self.ignore_prefix_size :]
         targets = sample["target"][:, self.ignore_prefix_size :]

@@ -5,6 +5,7 @@ logarithm on the teacher's side, so that it is the divergence of Kullback and Le
 no gradient sees. The temperature and its factor are those of Hinton, Vinyals and Dean (2015).
 """
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import Optional, Tuple
@@ -20,8 +21,9 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 from torch import Tensor
 
-from sret_fairseq.options import OptionError, is_number
-from sret_fairseq.teacher import Teacher, refuse_adaptive_softmax
+from sret_fairseq import options
+from sret_fairseq.options import TrainingError, is_number
+from sret_fairseq.teacher import Teacher, has_adaptive_softmax
 from sret_fairseq.teacher_cache import TeacherCache
 
 
@@ -48,10 +50,7 @@ class SoftDistillationConfig(LabelSmoothedCrossEntropyCriterionConfig):
     )
 
 
-def require(holds: bool, sentence: str) -> None:
-    """Raise OptionError with the sentence unless the condition holds."""
-    if not holds:
-        raise OptionError(f"sret_soft_distillation: {sentence}")
+require = functools.partial(options.require, who="sret_soft_distillation")
 
 
 def likeliest(probabilities: Tensor, k: int) -> Tuple[Tensor, Tensor]:
@@ -135,9 +134,10 @@ class SoftDistillation(LabelSmoothedCrossEntropyCriterion):
         """The loss of a batch, the sample size, and what to log, as in fairseq; with the soft loss.
 
         Raises:
-            OptionError: the student has an adaptive softmax.
+            TrainingError: the student has an adaptive softmax.
         """
-        refuse_adaptive_softmax(model, "the student")
+        if has_adaptive_softmax(model):
+            raise TrainingError("sret_soft_distillation: the student has an adaptive softmax, which is not known here.")
         assert reduce, "a loss for each token is not kept"
         output = model(**sample["net_input"])
         lprobs, target = self.get_lprobs_and_target(model, output, sample)

@@ -1,5 +1,6 @@
 """Mixed-depth training: one set of weights learns to translate with several numbers of passes."""
 
+import functools
 import math
 from dataclasses import dataclass, field
 from typing import List
@@ -14,8 +15,11 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 from torch import Tensor
 
+from sret_fairseq import options
 from sret_fairseq.distillation import soft_cross_entropy
-from sret_fairseq.options import OptionError, require
+from sret_fairseq.options import TrainingError
+
+require = functools.partial(options.require, who="sret_mixed_depth")
 
 
 @dataclass
@@ -88,7 +92,7 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
         """The loss of a batch, the sample size, and what to log, as in fairseq.
 
         Raises:
-            OptionError: the model is no sret_transformer, or has no more passes than --mixed-depth.
+            TrainingError: see check.
         """
         self.check(model)
         deep = model(**sample["net_input"])
@@ -107,38 +111,47 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
         if self.training:
             # fairseq seeds torch with the number of the update: a resumed training draws the same.
             passes = self.depths[int(torch.randint(len(self.depths), ()))]
-            shallow_loss = self.shallow_loss(model, deep, sample, passes, reduce)[0]
+            shallow_loss = self.shallow_loss(model, deep, sample, passes, reduce)
             loss = loss + self.weight * shallow_loss
             logged["shallow_loss"] = shallow_loss.data
         else:
             for passes in self.depths:
-                logged[f"nll_loss_{passes}"] = self.shallow_loss(model, deep, sample, passes, reduce)[1].data
+                shallow = self.shallow(model, sample, passes)
+                logged[f"nll_loss_{passes}"] = self.compute_loss(model, shallow, sample, reduce=reduce)[1].data
         return loss, sample_size, logged
 
     def check(self, model) -> None:
-        """Refuse models that cannot run fewer passes."""
+        """Refuse models that cannot run fewer passes, and a wrapper that could not follow two passes over a model."""
         if not hasattr(model, "at_passes"):
-            raise OptionError("--criterion sret_mixed_depth trains a sret_transformer; choose such an --arch.")
+            raise TrainingError("--criterion sret_mixed_depth trains a sret_transformer; choose such an --arch.")
         most = max(len(model.encoder.slices), len(model.decoder.slices))
-        require(
-            self.depths[-1] < most,
-            f"--mixed-depth {self.depths[-1]} must be fewer than the {most} passes of --encoder-recursions and "
-            f"--decoder-recursions.",
-        )
-
-    def shallow_loss(self, model, deep, sample, passes: int, reduce: bool):
-        """The loss and the negative log-likelihood with so many passes."""
-        with model.at_passes(passes):
-            shallow = model(**sample["net_input"])
-        loss, likelihood = self.compute_loss(model, shallow, sample, reduce=reduce)
-        if self.soft_labels:
-            targets = sample["target"][:, self.ignore_prefix_size :]
-            deep, shallow = (
-                model.get_normalized_probs(output, log_probs=True)[:, self.ignore_prefix_size :]
-                for output in (deep, shallow)
+        if self.depths[-1] >= most:
+            raise TrainingError(
+                f"--mixed-depth {self.depths[-1]} must be fewer than the {most} passes of --encoder-recursions and "
+                f"--decoder-recursions."
             )
-            loss = soft_label_loss(deep, shallow, targets.ne(self.padding_idx))
-        return loss, likelihood
+        if getattr(model, "find_unused_parameters", False):
+            raise TrainingError(
+                "--criterion sret_mixed_depth does not work with --find-unused-parameters; take --ddp-backend "
+                "legacy_ddp, which needs no such option."
+            )
+
+    def shallow(self, model, sample, passes: int):
+        """What the model says with so many passes."""
+        with model.at_passes(passes):
+            return model(**sample["net_input"])
+
+    def shallow_loss(self, model, deep, sample, passes: int, reduce: bool) -> Tensor:
+        """The loss with so many passes, given what all of them say."""
+        shallow = self.shallow(model, sample, passes)
+        if not self.soft_labels:
+            return self.compute_loss(model, shallow, sample, reduce=reduce)[0]
+        real = sample["target"][:, self.ignore_prefix_size :].ne(self.padding_idx)
+        deep, shallow = (
+            model.get_normalized_probs(output, log_probs=True)[:, self.ignore_prefix_size :]
+            for output in (deep, shallow)
+        )
+        return soft_label_loss(deep, shallow, real)
 
     @classmethod
     def reduce_metrics(cls, logging_outputs) -> None:

@@ -25,6 +25,13 @@ class OptionError(SystemExit, ValueError):
     """
 
 
+class TrainingError(SystemExit):
+    """What only a batch of the training shows to be impossible.
+
+    No Exception, since fairseq's Trainer answers any of those with ``crash.pt``, the whole model and its optimizer.
+    """
+
+
 def add_args(parser) -> None:
     """Add this project's options to fairseq's parser. The defaults are in ``set_defaults``, as fairseq wants it."""
     # fmt: off
@@ -202,10 +209,10 @@ def group_count(cfg, side: str) -> int:
     return part.layers // getattr(cfg, f"{side}_recursion_span")
 
 
-def require(holds: bool, sentence: str) -> None:
+def require(holds: bool, sentence: str, who: str = "sret_transformer") -> None:
     """Raise OptionError with the sentence unless the condition holds."""
     if not holds:
-        raise OptionError(f"sret_transformer: {sentence}")
+        raise OptionError(f"{who}: {sentence}")
 
 
 def require_count(args, name: str) -> None:

@@ -13,7 +13,7 @@ from fairseq.models import FairseqEncoderDecoderModel
 from torch import Tensor
 
 from sret_fairseq import coefficient_log, dictionaries
-from sret_fairseq.options import SIDES, OptionError
+from sret_fairseq.options import SIDES, OptionError, TrainingError
 
 logger = logging.getLogger(__name__)
 LANGUAGES = ("source", "target")
@@ -58,7 +58,7 @@ class Teacher:
             (N, V) in float32, row by row of the batch.
 
         Raises:
-            OptionError: a sentence is too long for a teacher.
+            TrainingError: a sentence is too long for a teacher.
         """
         if real.device != self.device:
             self.move(real.device)
@@ -102,21 +102,21 @@ def load(path: str, task) -> FairseqEncoderDecoderModel:
         coefficient_log.followed = followed
     if not isinstance(model, FairseqEncoderDecoderModel):
         raise OptionError(f"--teacher {path} is a {type(model).__name__}, no encoder with a decoder.")
-    refuse_adaptive_softmax(model, f"--teacher {path}")
+    if has_adaptive_softmax(model):
+        raise OptionError(f"--teacher {path} has an adaptive softmax, which sret_soft_distillation does not know.")
     return model.eval().requires_grad_(False)
 
 
-def refuse_adaptive_softmax(model, name: str) -> None:
-    """Raise OptionError for a model whose output is no row of logits over the vocabulary."""
-    if getattr(model.decoder, "adaptive_softmax", None) is not None:
-        raise OptionError(f"{name} has an adaptive softmax, which sret_soft_distillation does not know.")
+def has_adaptive_softmax(model) -> bool:
+    """Whether a model's output is no row of logits over the vocabulary."""
+    return getattr(model.decoder, "adaptive_softmax", None) is not None
 
 
 def check_lengths(path: str, model, lengths) -> None:
-    """Raise OptionError for a batch that is longer than the model was made for."""
+    """Raise TrainingError for a batch that is longer than the model was made for."""
     if any(length > limit for length, limit in zip(lengths, model.max_positions())):
         limits = "--max-source-positions {} --max-target-positions {}".format(*map(int, model.max_positions()))
-        raise OptionError(f"--teacher {path} is made for shorter sentences than the training text's; add {limits}.")
+        raise TrainingError(f"--teacher {path} is made for shorter sentences than the training text's; add {limits}.")
 
 
 def check_dictionaries(path: str, state: dict, task) -> None:

@@ -22,7 +22,7 @@ from fairseq.tasks.translation import TranslationTask
 from torch import Tensor
 
 from sret_fairseq import dictionaries
-from sret_fairseq.options import OptionError
+from sret_fairseq.options import OptionError, TrainingError
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ class TeacherCache:
             words (N, K) and probabilities (N, K) in float32 that sum to 1, both with float16's rounding.
 
         Raises:
-            OptionError: the folder cannot be used, or belongs to something else.
+            TrainingError: the folder cannot be used, or belongs to something else.
         """
         if self.offsets is None:
             self.open()
@@ -106,7 +106,7 @@ class TeacherCache:
         """The number of each sentence with the first row of its tokens and the one after the last."""
         starts = [int(self.offsets[number]) for number in numbers]
         if any(start + length > self.offsets[number + 1] for number, start, length in zip(numbers, starts, lengths)):
-            raise OptionError("--teacher-cache: a sentence is longer than its data set says; leave the cache out.")
+            raise TrainingError("--teacher-cache: a sentence is longer than its data set says; leave the cache out.")
         return [(number, start, start + length) for number, start, length in zip(numbers, starts, lengths)]
 
     def checksums(self, sample: dict) -> List[int]:
@@ -126,7 +126,9 @@ class TeacherCache:
     def store(self, places, texts: List[int], words: Tensor, probabilities: Tensor) -> None:
         """Keep what a teacher said of sentences, (N, K) each."""
         if not probabilities.isfinite().all():
-            raise OptionError("--teacher: the teacher's probabilities are no numbers; its logits overflow in float16.")
+            raise TrainingError(
+                "--teacher: the teacher's probabilities are no numbers; its logits overflow in float16."
+            )
         words, probabilities = words.cpu().numpy(), probabilities.cpu().numpy()
         row = 0
         for place, text in zip(places, texts):
@@ -150,7 +152,7 @@ class TeacherCache:
                 self.open_arrays(int(offsets[-1]), len(sizes))
                 self.write_identity(identity)
         except OSError as error:
-            raise OptionError(f"--teacher-cache {self.folder} cannot be used: {error.strerror}.") from error
+            raise TrainingError(f"--teacher-cache {self.folder} cannot be used: {error.strerror}.") from error
         self.offsets = offsets
         logger.info(
             f"sret_soft_distillation: {self.folder} holds {np.count_nonzero(self.seals):,} of {len(sizes):,} sentences"
@@ -167,7 +169,7 @@ class TeacherCache:
         }
 
     def check_identity(self, identity: dict) -> None:
-        """Raise OptionError if the folder was made for something else."""
+        """Raise TrainingError if the folder was made for something else."""
         path = os.path.join(self.folder, "identity.json")
         try:
             with open(path, encoding="utf-8") as file:
@@ -176,9 +178,9 @@ class TeacherCache:
         except FileNotFoundError:
             return
         except (ValueError, AttributeError) as error:
-            raise OptionError(f"{path} is damaged; delete the folder or name another --teacher-cache.") from error
+            raise TrainingError(f"{path} is damaged; delete the folder or name another --teacher-cache.") from error
         if different:
-            raise OptionError(
+            raise TrainingError(
                 f"--teacher-cache {self.folder} was made with another {', '.join(different)} (for the teacher "
                 f"{', '.join(stored.get('names', []))}); name another folder, or delete it."
             )

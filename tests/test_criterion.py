@@ -3,10 +3,12 @@
 import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+from fairseq.modules.quantization.scalar.modules import IntLinear
 from helpers import PAD, Task, build_fairseq, build_sret, lengths, pad, source, target
 
 from sret_fairseq import criterion
 from sret_fairseq.criterion import ChunkedLabelSmoothedCrossEntropy
+from sret_fairseq.options import TrainingError
 
 SOURCES = pad([source(7), source(11, seed=1), source(1, seed=2)], left=True)
 TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2)])
@@ -102,8 +104,12 @@ def test_evaluation_keeps_no_gradient():
 
 def test_refusals():
     """What it cannot do is said in a sentence that names what can."""
-    with pytest.raises(ValueError, match="use adaptive_loss"):
+    with pytest.raises(TrainingError, match="use adaptive_loss"):
         adaptive = build_sret(adaptive_softmax_cutoff="10,20")
         ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1)(adaptive, sample())
     with pytest.raises(ValueError, match="use label_smoothed_cross_entropy"):
         ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1, report_accuracy=True)(build_sret(), sample())
+    quantised = build_sret()
+    quantised.decoder.output_projection = IntLinear(24, 24, p=0.5)
+    with pytest.raises(TrainingError, match="not with --quant-noise-scalar"):
+        ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1)(quantised, sample())

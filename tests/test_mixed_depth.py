@@ -9,7 +9,7 @@ from helpers import PAD, Task, build_fairseq, build_sret, lengths, logits, pad, 
 from surface_helpers import assert_same_weights, finish, free_port, load, make_data, start, train, train_as_rank
 
 from sret_fairseq.mixed_depth import MixedDepthCriterion, soft_label_loss
-from sret_fairseq.options import OptionError
+from sret_fairseq.options import OptionError, TrainingError
 
 SOURCES = pad([source(7), source(11, seed=1), source(1, seed=2)], left=True)
 TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2)])
@@ -147,11 +147,11 @@ def test_what_is_no_list_of_depths_is_refused(depths):
 
 def test_other_refusals():
     """As many passes as there are, a weight of nothing, and models that are not recursive."""
-    with pytest.raises(OptionError, match="--mixed-depth 3 must be fewer than the 3 passes"):
+    with pytest.raises(TrainingError, match="--mixed-depth 3 must be fewer than the 3 passes"):
         mixed("1,3")(build_sret(**PASSES), sample())
     with pytest.raises(OptionError, match=r"--mixed-depth-weight 0\.0 must be more than 0"):
         mixed(weight=0.0)
-    with pytest.raises(OptionError, match="trains a sret_transformer"):
+    with pytest.raises(TrainingError, match="trains a sret_transformer"):
         mixed()(build_fairseq(), sample())
 
 
@@ -168,6 +168,21 @@ def test_trains_and_resumes(data, tmp_path):
     train(data, tmp_path / "parts", f"{words} {model} --max-update 2")
     assert_same_weights(train(data, tmp_path / "parts", f"{words} {model}")["model"], whole["model"])
     assert whole["cfg"]["model"].encoder_trained_recursions == 3
+
+
+def test_a_refusal_in_training_leaves_no_crash_file(data, tmp_path):
+    """fairseq stores crash.pt, the whole model, for every Exception of a training step."""
+    with pytest.raises(SystemExit, match="must be fewer than the 2 passes"):
+        train(data, tmp_path, "--criterion sret_mixed_depth --mixed-depth 2 --max-update 1")
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_unused_parameters_are_refused():
+    """torch's DDP would take the later passes' NLLs for unused after the shallow forward, and then meet them."""
+    model = build_sret(**PASSES)
+    model.find_unused_parameters = True
+    with pytest.raises(TrainingError, match="take --ddp-backend legacy_ddp"):
+        mixed()(model, sample())
 
 
 @pytest.mark.parametrize("backend", ["legacy_ddp", "c10d"])
