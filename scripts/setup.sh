@@ -34,6 +34,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=${VENV:-$root/.venv}
 [[ $venv == /* ]] || venv=$PWD/$venv
 stamp=$venv/sret_fairseq.setup
+lock=$stamp.lock
 cpu_index=https://download.pytorch.org/whl/cpu
 
 # All that decides what the environment holds. The folders belong to it: a moved environment or checkout is broken.
@@ -93,20 +94,30 @@ install_torch() {
   pip install "$requirement" ${index[@]+"${index[@]}"}
 }
 
-if [[ -f $stamp && $(fingerprint 2>/dev/null) == "$(<"$stamp")" ]]; then
-  say "$venv is up to date."
-  exit 0
-fi
-if [[ -e $venv && ! -f $stamp && -n $(ls -A "$venv" 2>&1) ]]; then
+end_if_up_to_date() {
+  if [[ -f $stamp && $(fingerprint 2>/dev/null) == "$(<"$stamp")" ]]; then
+    say "$venv is up to date."
+    exit 0
+  fi
+}
+
+end_if_up_to_date
+if [[ -e $venv && ! -f $stamp && ! -f $lock && -n $(ls -A "$venv" 2>&1) ]]; then
   die "$venv exists and was not made by this script; remove it, or name another folder: VENV=FOLDER bash scripts/setup.sh"
 fi
 
 python=$(find_python)
-say "making $venv with $("$python" --version) ($python)"
 mkdir -p "$venv"
+exec 9>>"$lock"
+if ! flock --nonblock 9; then
+  say "waiting for another set-up, or a training, that uses $venv"
+  flock --timeout 900 9 || die "$venv is still in use; try again later, or name another folder: VENV=FOLDER"
+  end_if_up_to_date
+fi
+say "making $venv with $("$python" --version) ($python)"
 # Emptied first, so that whoever finds this folder half made knows whose it is and that it is not finished.
 : >"$stamp"
-find "$venv/" -mindepth 1 -maxdepth 1 ! -name "${stamp##*/}" -exec rm -rf {} +
+find "$venv/" -mindepth 1 -maxdepth 1 ! -name "${stamp##*/}*" -exec rm -rf {} +
 "$python" -m venv "$venv"
 pip install --quiet --constraint "$root/constraints.txt" pip
 install_torch

@@ -86,6 +86,18 @@ def locked(folder):
         yield lock.fileno()
 
 
+@contextlib.contextmanager
+def environment_kept():
+    """Hold the environment that this program runs in, so that no setup.sh empties it meanwhile."""
+    path = Path(sys.prefix) / "sret_fairseq.setup.lock"
+    if not path.exists():
+        yield  # an environment of the user's own
+        return
+    with open(path, "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+
+
 def run(command, log_path, lock, name, updates):
     """Run a training, append what it says to its log, print a line for each report; its exit status."""
     with open(log_path, "a", encoding="utf-8") as log:
@@ -272,7 +284,7 @@ def main():
     # So that an end by Ctrl-C, `kill` or a cluster ends fairseq and is recorded.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit("train: ended by a signal; the same command goes on."))
-    with locked(args.save_dir) if first_node() else contextlib.nullcontext() as lock:
+    with environment_kept(), locked(args.save_dir) if first_node() else contextlib.nullcontext() as lock:
         return train(args, settings, lock)
 
 
