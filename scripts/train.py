@@ -62,7 +62,9 @@ def fairseq_words(args, settings, plan, precision):
 def check_data(args, languages):
     """Exit with one sentence unless the binarised text is there."""
     pair = "-".join(languages)
-    for name in [f"dict.{language}.txt" for language in languages] + [f"train.{pair}.{languages[1]}.bin"]:
+    names = [f"dict.{language}.txt" for language in languages]
+    names += [f"train.{pair}.{language}.{kind}" for language in languages for kind in ("bin", "idx")]
+    for name in names:
         if not (args.data / "data-bin" / name).is_file():
             raise SystemExit(
                 f"train: {args.data / 'data-bin'} lacks {name}; run {args.recipe.name}/prepare.sh first, or name the "

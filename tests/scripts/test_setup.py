@@ -4,6 +4,7 @@ import fcntl
 import os
 import subprocess
 
+import pytest
 from helpers import REPOSITORY
 
 LOCK = "sret_fairseq.setup.lock"
@@ -34,10 +35,6 @@ def test_a_training_holds_its_environment(import_script, monkeypatch, tmp_path):
         assert not list(tmp_path.iterdir())
     (tmp_path / LOCK).touch()
     with open(tmp_path / LOCK) as other:
-        with train.environment_kept(), train.environment_kept():
-            try:
-                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                held = True
-        assert held
+        with train.environment_kept(), train.environment_kept(), pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
