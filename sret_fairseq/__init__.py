@@ -2,7 +2,7 @@
 
 Importing this package, which ``--user-dir sret_fairseq`` does, registers the model ``sret_transformer`` with its
 architectures and criterions, lets torch load fairseq's checkpoints with ``weights_only=True``, keeps checkpoints
-whole, and makes ``--bf16`` work without a TPU.
+whole, makes ``--bf16`` work without a TPU, and lets fairseq 0.12.2's own ``transformer`` run with torch 2.
 """
 
 from sret_fairseq.safe_globals import allow_fairseq_globals
@@ -15,6 +15,7 @@ from sret_fairseq import (  # noqa: E402, F401  (registers what they define)
     checkpoints,
     criterion,
     distillation,
+    fast_path,
     mixed_depth,
     model,
     precision,
@@ -22,3 +23,4 @@ from sret_fairseq import (  # noqa: E402, F401  (registers what they define)
 
 checkpoints.keep_checkpoints_whole()
 precision.allow_bfloat16()
+fast_path.close_fast_path()

@@ -130,8 +130,11 @@ def free_port() -> int:
 
 
 def assert_same_weights(left: dict, right: dict, **tolerance) -> None:
-    """Two state dicts have the same names and values, bit for bit unless told a tolerance."""
+    """Two state dicts have the same names and values, bit for bit unless told a tolerance.
+
+    But for fairseq 0.12.2's ``_float_tensor``, which only tells a device and has no value: it is never initialised.
+    """
     assert left.keys() == right.keys()
-    for name in left:
+    for name in (name for name in left if not name.endswith("._float_tensor")):
         options = tolerance or {"atol": 0, "rtol": 0}
         torch.testing.assert_close(left[name], right[name], **options, msg=lambda text, name=name: f"{name}: {text}")
