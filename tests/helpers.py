@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Dict, List
 
+import pytest
 import torch
 from fairseq.data import Dictionary
 from fairseq.models.transformer import TransformerModel
@@ -20,6 +21,10 @@ from sret_fairseq.model import SretTransformerModel
 # Short sentences are masked, longer ones gathered: the sentences of tests are on both sides of this length. Set here,
 # since child processes import this file and no conftest.py.
 encoder.GATHER_FROM = 8
+
+not_on_python_3_10 = pytest.mark.skipif(
+    sys.version_info < (3, 11), reason="fairseq 0.12.2 and Hydra 1.0 have not what is tested"
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAD, EOS = 1, 2

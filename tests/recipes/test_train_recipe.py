@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 
 import pytest
 import torch
-from helpers import REPOSITORY, Task
+from helpers import REPOSITORY, Task, not_on_python_3_10
 from recipe_helpers import TINY, make_corpus, read_json, run, start
 
 import sret_fairseq  # noqa: F401  (registers the model)
@@ -62,6 +63,7 @@ def leaves(tree, path=()):
     return {key: value for name, part in tree.items() for key, value in leaves(part, (*path, name)).items()}
 
 
+@not_on_python_3_10
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_hydra_and_train_sh_agree(import_script, settings, recipe):
     """Every setting that fairseq-hydra-train takes from train.yaml is the one that fairseq-train gets from train.sh."""
@@ -103,6 +105,8 @@ def test_parameters_of_the_models(import_script, settings, recipe):
             parameter.numel()
             for key, parameter in model.named_parameters()
             if "embed_tokens" not in key and "output_projection" not in key
+            # fairseq 0.12.2 has copies of the encoder's weights for its fast path.
+            if not re.search(r"(_proj|fc[12])_(weight|bias)$", key)
         )
     assert counts == {name: numbers[RECIPES.index(recipe)] for name, numbers in PARAMETERS.items()}
     for name in ("sret-equal-parameters", "sret-encoder-only"):

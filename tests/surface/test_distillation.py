@@ -4,7 +4,7 @@ import json
 
 import pytest
 import torch
-from helpers import python
+from helpers import not_on_python_3_10, python
 from surface_helpers import (
     BATCHES,
     MODEL,
@@ -141,6 +141,7 @@ def test_student_in_half_precision(precision, data, teacher, tmp_path):
     assert all(weight.isfinite().all() for weight in weights.values())
 
 
+@not_on_python_3_10
 def test_hydra(data, teacher, tmp_path):
     """fairseq-hydra-train takes every option; a bad one is refused in one sentence."""
     options = {"teacher": teacher, "distillation_temperature": 2.0, "hard_weight": 0.25, "teacher_top_k": 5}

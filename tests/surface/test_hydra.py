@@ -8,6 +8,7 @@ import sys
 import pytest
 import torch
 import yaml
+from helpers import not_on_python_3_10
 from surface_helpers import REPOSITORY, load, make_data
 
 from sret_fairseq import options
@@ -70,6 +71,7 @@ def test_the_example_names_every_option():
     assert {name: example[name] for name in names} == {name: getattr(defaults, name) for name in names}
 
 
+@not_on_python_3_10
 @pytest.mark.slow
 def test_trains_with_every_option_overridden(data, tmp_path):
     """Each override reaches the model that is trained, and the checkpoint; so does bf16."""
@@ -87,6 +89,7 @@ def test_trains_with_every_option_overridden(data, tmp_path):
     assert all(weight.isfinite().all() for weight in weights.values() if isinstance(weight, torch.Tensor))
 
 
+@not_on_python_3_10
 @pytest.mark.slow
 def test_a_bad_value_is_refused_in_one_sentence(data, tmp_path):
     """Status 1 and the sentence; Hydra may put its own lines around it."""
