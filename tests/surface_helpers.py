@@ -129,12 +129,15 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def assert_same_weights(left: dict, right: dict, **tolerance) -> None:
-    """Two state dicts have the same names and values, bit for bit unless told a tolerance.
+def weights_of(state: dict) -> dict:
+    """A state dict without fairseq 0.12.2's ``_float_tensor``, which only tells a device: it is never initialised."""
+    return {name: weight for name, weight in state.items() if not name.endswith("._float_tensor")}
 
-    But for fairseq 0.12.2's ``_float_tensor``, which only tells a device and has no value: it is never initialised.
-    """
+
+def assert_same_weights(left: dict, right: dict, **tolerance) -> None:
+    """Two state dicts have the same names and values, bit for bit unless told a tolerance."""
+    left, right = weights_of(left), weights_of(right)
     assert left.keys() == right.keys()
-    for name in (name for name in left if not name.endswith("._float_tensor")):
+    for name in left:
         options = tolerance or {"atol": 0, "rtol": 0}
         torch.testing.assert_close(left[name], right[name], **options, msg=lambda text, name=name: f"{name}: {text}")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from helpers import PAD, build_sret, generate, logits, pad, source, target
-from surface_helpers import assert_same_weights, make_data, train
+from surface_helpers import assert_same_weights, make_data, train, weights_of
 
 SOURCES = pad([source(7), source(11, seed=1), source(2, seed=2)], left=True)
 TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2)])
@@ -34,7 +34,7 @@ PRECISIONS = {
 def test_training_follows_float32(words, settings, data, float32, tmp_path):
     """Four updates end near those in float32, not on them, and every residual coefficient has moved by steps that a
     bfloat16 of 1 would swallow."""
-    weights = train(data, tmp_path, f"{SHORT} {words}", common=settings)["model"]
+    weights = weights_of(train(data, tmp_path, f"{SHORT} {words}", common=settings)["model"])
     distances = []
     for name, weight in weights.items():
         assert weight.isfinite().all()
