@@ -179,7 +179,9 @@ def test_student_that_is_its_teacher(teachers):
     loss.backward()
     p = torch.softmax(student(**sample()["net_input"])[0][sample()["target"].ne(PAD)].double(), dim=-1)
     assert float(loss) == pytest.approx(float(-(p * p.log()).sum()), rel=1e-5)
-    assert max(float(parameter.grad.abs().max()) for parameter in student.parameters()) < 1e-4
+    # fairseq 0.12.2's transformer has parameters that it does not use.
+    gradients = [parameter.grad for parameter in student.parameters() if parameter.grad is not None]
+    assert max(float(gradient.abs().max()) for gradient in gradients) < 1e-4
 
 
 def test_teacher_stays_as_it_is(teachers):
