@@ -22,6 +22,7 @@ from sret_fairseq.model import SretTransformerModel
 # since child processes import this file and no conftest.py.
 encoder.GATHER_FROM = 8
 
+# fairseq 0.12.2 has more parameters and fewer options than the later one, and Hydra 1.0 knows no hydra.job.chdir.
 not_on_python_3_10 = pytest.mark.skipif(
     sys.version_info < (3, 11), reason="fairseq 0.12.2 and Hydra 1.0 have not what is tested"
 )

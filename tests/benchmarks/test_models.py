@@ -1,6 +1,7 @@
 """The systems that are compared."""
 
 import pytest
+from helpers import not_on_python_3_10
 
 from benchmarks import models
 
@@ -16,6 +17,7 @@ def test_same_depth_and_width(words):
         assert getattr(a.cfg, side).normalize_before and getattr(b.cfg, side).normalize_before
 
 
+@not_on_python_3_10
 def test_variants_leave_out_what_they_say():
     """No NLL and no slices; without LRC nothing is left but fairseq's layers, half as many."""
     built = {name: models.build("tiny", words, "cpu").model for name, words in models.VARIANTS.items()}
@@ -44,6 +46,7 @@ def test_encoder_recursion_has_as_many_parameters(decoder_blocks):
     assert len(b.decoder.layers) == decoder_blocks
 
 
+@not_on_python_3_10
 def test_encoder_recursion_refuses_what_cannot_be_equal():
     """11 decoder blocks alone have more parameters than 6+6."""
     with pytest.raises(ValueError, match="11 decoder blocks of size tiny"):
