@@ -4,6 +4,7 @@ Every role has a size of its own (widths, heads, vocabularies, lengths), so that
 """
 
 import argparse
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,11 @@ def build_sret(seed: int = 0, **overrides) -> SretTransformerModel:
 def build_fairseq(seed: int = 0, **overrides) -> TransformerModel:
     """fairseq's transformer of the same sizes."""
     return build(TransformerModel, seed, **overrides)
+
+
+def is_unused_copy(name: str) -> bool:
+    """Whether a parameter of fairseq 0.12.2's transformer is a copy of an encoder weight, which no training uses."""
+    return re.search(r"(_proj|fc[12])_(weight|bias)$", name) is not None
 
 
 def sentence(length: int, words: int, seed: int) -> torch.Tensor:
