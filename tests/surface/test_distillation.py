@@ -153,7 +153,7 @@ def test_hydra(data, teacher, tmp_path):
         for name, value in zip(sizes[::2], sizes[1::2])
     ]
     run = ("task.data=" + str(data), f"checkpoint.save_dir={tmp_path}", "common.cpu=true", "dataset.num_workers=0")
-    run += ("optimization.max_update=2", "dataset.max_tokens=120", "dataset.required_batch_size_multiple=1")
+    run += ("optimization.max_update=2", "dataset.max_tokens=120", "model.share_all_embeddings=false")
     command = ("-m", "fairseq_cli.hydra_train", "--config-dir", REPOSITORY / "examples/hydra")
     command += ("--config-name", "sret_transformer", *run, *model, "criterion._name=sret_soft_distillation", *words)
     python(*command)

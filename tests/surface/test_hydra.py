@@ -2,6 +2,8 @@
 
 import argparse
 import os
+import re
+import shlex
 import subprocess
 import sys
 
@@ -40,6 +42,7 @@ MODEL = {
     "decoder_chunk_size": 5,
     "encoder_normalize_before": False,
     "decoder_normalize_before": False,
+    "share_all_embeddings": False,  # the sides differ in width
 }
 
 
@@ -52,7 +55,7 @@ def hydra_train(data, folder, *overrides):
     """Run fairseq-hydra-train with the example, for three updates of a tiny model."""
     tiny = ["model.{}={}".format(name, f"'{value}'" if value == "3,2" else value) for name, value in MODEL.items()]
     run = [f"task.data={data}", f"checkpoint.save_dir={folder}", "common.cpu=true", "dataset.num_workers=0"]
-    short = ["optimization.max_update=3", "dataset.max_tokens=120", "dataset.required_batch_size_multiple=1"]
+    short = ["optimization.max_update=3", "dataset.max_tokens=120"]
     command = [sys.executable, "-m", "fairseq_cli.hydra_train", "--config-dir", EXAMPLE]
     command += ["--config-name", "sret_transformer", *run, *short, *tiny, *overrides]
     environment = dict(os.environ, OMP_NUM_THREADS="1")
@@ -69,6 +72,31 @@ def test_the_example_names_every_option():
     defaults = argparse.Namespace()
     options.set_defaults(defaults)
     assert {name: example[name] for name in names} == {name: getattr(defaults, name) for name in names}
+
+
+def plain(value):
+    """A number where it is one: YAML's 0.0005 and the command line's 5e-4."""
+    try:
+        return float(value)
+    except ValueError:
+        return value
+
+
+def test_the_example_has_the_settings_of_the_readme():
+    """Each setting of the main README's fairseq-train command, the saved epochs and shared embeddings included."""
+    readme = (REPOSITORY / "README.md").read_text()
+    command = re.search(r"^fairseq-train (.*?[^\\])$", readme, re.MULTILINE | re.DOTALL)[1]
+    words = shlex.split(command.replace("\\\n", " "))
+    assert words[0] == "data-bin" and words.count("--arch") == 1
+    example = yaml.safe_load((EXAMPLE / "sret_transformer.yaml").read_text())
+    settings = {name: value for group in example.values() for name, value in group.items()}
+    settings |= {group: content.get("_name") for group, content in example.items()}
+    settings |= {"arch": settings["model"], "lr": settings["lr"][0]}
+    for index, word in enumerate(words):
+        if word.startswith("--"):
+            value = settings[word.removeprefix("--").replace("-", "_")]
+            if value is not True:
+                assert plain(value) == plain(words[index + 1]), word
 
 
 @not_on_python_3_10
