@@ -6,11 +6,15 @@ fairseq overwrites ``checkpoint_last.pt`` in place, so that a training killed ju
 The module itself imports no fairseq, so that a script that only reads checkpoints starts fast.
 """
 
+import contextlib
 import functools
+import lzma
 import os
 import zipfile
+import zlib
 
 ZIP_SIGNATURE = b"PK\x03\x04"
+FOLDER, ENCRYPTED = 0x10, 0x1  # bits of an entry's external attributes, of its flags
 
 
 class DamagedCheckpoint(SystemExit, ValueError):
@@ -29,11 +33,16 @@ def verify(path: str) -> None:
         if file.read(len(ZIP_SIGNATURE)) != ZIP_SIGNATURE:
             return
         try:
-            damaged = zipfile.ZipFile(file).testzip()
-        except (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError) as error:
+            archive = zipfile.ZipFile(file)
+            damaged = archive.testzip()
+        except (zipfile.BadZipFile, EOFError, OSError, ValueError, RuntimeError, zlib.error, lzma.LZMAError) as error:
             raise DamagedCheckpoint(f"{path} is damaged ({error}); use another checkpoint or copy it anew.") from error
     if damaged is not None:
         raise DamagedCheckpoint(f"{path} is damaged (wrong checksum of {damaged}); use another or copy it anew.")
+    for entry in archive.infolist():
+        # torch writes none of these, and takes a tensor in a "folder" for one that has no data.
+        if entry.external_attr & FOLDER or entry.flag_bits & ENCRYPTED or entry.compress_type != zipfile.ZIP_STORED:
+            raise DamagedCheckpoint(f"{path} is damaged (directory entry of {entry.filename}); copy it anew.")
 
 
 def verifying(load):
@@ -42,7 +51,12 @@ def verifying(load):
     @functools.wraps(load)
     def load_checkpoint_to_cpu(path, *args, **kwargs):
         verify(path)
-        return load(path, *args, **kwargs)
+        try:
+            return load(path, *args, **kwargs)
+        except RuntimeError as error:
+            if "PytorchStreamReader" not in str(error):
+                raise
+            raise DamagedCheckpoint(f"{path} is damaged; use another checkpoint or copy it anew.") from error
 
     return load_checkpoint_to_cpu
 
@@ -52,9 +66,15 @@ def atomic(copy):
 
     @functools.wraps(copy)
     def copy_whole(src_path, dst_path, overwrite=False):
-        copied = copy(src_path, f"{dst_path}.tmp", overwrite=overwrite)
+        partial = f"{dst_path}.tmp"
+        try:
+            copied = copy(src_path, partial, overwrite=overwrite)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(partial)
+            raise
         if copied:
-            os.replace(f"{dst_path}.tmp", dst_path)
+            os.replace(partial, dst_path)
         return copied
 
     return copy_whole

@@ -1,5 +1,7 @@
 """Label-smoothed cross-entropy in chunks of tokens: fairseq's loss without a tensor as large as tokens x vocabulary."""
 
+import inspect
+
 import torch
 from fairseq.criterions import register_criterion
 from fairseq.criterions.label_smoothed_cross_entropy import (
@@ -88,8 +90,15 @@ class ChunkedLoss(torch.autograd.Function):
         if features_grad is not None:
             features_grad = features_grad * (scale / ctx.lift).to(features_grad.dtype)
         if weight_grad is not None:
-            weight_grad = weight_grad * scale.to(weight_grad.dtype)
+            weight_grad = (weight_grad.to(scale.dtype) * scale).to(weight_grad.dtype)  # a scale may exceed float16
         return features_grad, weight_grad, None, None
+
+
+def unwrapped(model):
+    """The model itself, without what fairseq wraps around it for several processes."""
+    while hasattr(model, "module"):
+        model = model.module
+    return model
 
 
 @register_criterion("chunked_label_smoothed_cross_entropy", dataclass=LabelSmoothedCrossEntropyCriterionConfig)
@@ -109,6 +118,11 @@ class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     @staticmethod
     def check(model) -> None:
         """Refuse models whose logits are no product with one matrix."""
+        if "features_only" not in inspect.signature(unwrapped(model).forward).parameters:
+            raise TrainingError(
+                "chunked_label_smoothed_cross_entropy trains models that can leave out their last layer, "
+                "sret_transformer and transformer; use label_smoothed_cross_entropy."
+            )
         if model.decoder.adaptive_softmax is not None:
             raise TrainingError("chunked_label_smoothed_cross_entropy knows no adaptive softmax; use adaptive_loss.")
         last = getattr(model.decoder, "output_projection", None)
@@ -122,7 +136,7 @@ class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         """The loss of a batch, the sample size, and what to log, as in fairseq.
 
         Raises:
-            TrainingError: the model has an adaptive softmax, or its last layer is more than a matrix.
+            TrainingError: see check.
         """
         self.check(model)
         assert reduce, "a loss for each token is not kept"

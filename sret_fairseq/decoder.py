@@ -4,6 +4,7 @@ from typing import Dict, List, Optional, Tuple
 
 from fairseq.models.transformer.transformer_config import TransformerConfig
 from fairseq.models.transformer.transformer_decoder import TransformerDecoderBase
+from fairseq.utils import safe_getattr
 from torch import Tensor, nn
 
 from sret_fairseq.layers import beams
@@ -33,6 +34,8 @@ class SretDecoder(TransformerDecoderBase):
         self.slices: List[int] = slices_by_pass(cfg, "decoder")
         self.passes: int = len(self.slices)  # that run; see SretTransformerModel.at_passes
         self.chunk_size: int = cfg.decoder_chunk_size
+        # Only then does a criterion need weights of attention in training.
+        self.alignments_are_trained: bool = bool(safe_getattr(args, "load_alignments", False))
 
     def build_decoder_layer(self, cfg, no_encoder_attn: bool = False) -> nn.Module:
         """One recursion group."""
@@ -129,7 +132,7 @@ class SretDecoder(TransformerDecoderBase):
 
         attention: Optional[Tensor] = None
         inner_states: List[Optional[Tensor]] = [x]
-        last = -1 if self.training else self.num_layers - 1
+        last = -1 if self.training and not self.alignments_are_trained else self.num_layers - 1
         wanted = last if alignment_layer is None else alignment_layer
         for index, layer in enumerate(self.layers):
             x, weights = layer(x, encoded, encoder_mask, layouts, incremental_state, index == wanted)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from sret_fairseq import options
 from sret_fairseq.distillation import soft_cross_entropy
-from sret_fairseq.options import TrainingError
+from sret_fairseq.options import TrainingError, is_number
+from sret_fairseq.teacher import has_adaptive_softmax
 
 require = functools.partial(options.require, who="sret_mixed_depth")
 
@@ -28,7 +29,7 @@ class MixedDepthConfig(LabelSmoothedCrossEntropyCriterionConfig):
 
     mixed_depth: str = field(
         default="1",
-        metadata={"help": "numbers of passes P1,P2,... of which each update draws one to train beside all passes"},
+        metadata={"help": "numbers of passes P1,P2,... of which each batch draws one to train beside all passes"},
     )
     mixed_depth_weight: float = field(default=1.0, metadata={"help": "weight of the loss at the drawn passes"})
     mixed_depth_soft_labels: bool = field(
@@ -50,6 +51,11 @@ def parse_depths(text: str) -> List[int]:
     return sorted({int(part) for part in parts})
 
 
+def most_passes(model) -> int:
+    """The passes of the side that has more."""
+    return max(len(model.encoder.slices), len(model.decoder.slices))
+
+
 def soft_label_loss(deep: Tensor, shallow: Tensor, real: Tensor) -> Tensor:
     """The cross-entropy ``-sum_v p(v) log q(v)``, summed over real tokens, p without gradient.
 
@@ -63,7 +69,7 @@ def soft_label_loss(deep: Tensor, shallow: Tensor, real: Tensor) -> Tensor:
 
 @register_criterion("sret_mixed_depth", dataclass=MixedDepthConfig)
 class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
-    """``L(all passes) + weight * L(P passes)`` with P drawn from ``--mixed-depth`` anew at every update.
+    """``L(all passes) + weight * L(P passes)`` with P drawn from ``--mixed-depth`` anew for every batch.
 
     L is fairseq's label-smoothed cross-entropy; with ``--mixed-depth-soft-labels`` the second term is the cross-entropy
     to what all passes predict. P counts the passes of both sides; a side with fewer runs all of its own. What is logged
@@ -84,7 +90,10 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
     ):
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.depths = parse_depths(mixed_depth)
-        require(mixed_depth_weight > 0, f"--mixed-depth-weight {mixed_depth_weight} must be more than 0.")
+        require(
+            is_number(mixed_depth_weight) and mixed_depth_weight > 0,
+            f"--mixed-depth-weight {mixed_depth_weight} must be more than 0, and finite.",
+        )
         self.weight = mixed_depth_weight
         self.soft_labels = mixed_depth_soft_labels
 
@@ -115,7 +124,7 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
             loss = loss + self.weight * shallow_loss
             logged["shallow_loss"] = shallow_loss.data
         else:
-            for passes in self.depths:
+            for passes in self.shallower(model):
                 shallow = self.shallow(model, sample, passes)
                 logged[f"nll_loss_{passes}"] = self.compute_loss(model, shallow, sample, reduce=reduce)[1].data
         return loss, sample_size, logged
@@ -124,17 +133,22 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
         """Refuse models that cannot run fewer passes, and a wrapper that could not follow two passes over a model."""
         if not hasattr(model, "at_passes"):
             raise TrainingError("--criterion sret_mixed_depth trains a sret_transformer; choose such an --arch.")
-        most = max(len(model.encoder.slices), len(model.decoder.slices))
-        if self.depths[-1] >= most:
+        if has_adaptive_softmax(model):
+            raise TrainingError("--criterion sret_mixed_depth knows no adaptive softmax; leave it out.")
+        if self.training and self.shallower(model) != self.depths:
             raise TrainingError(
-                f"--mixed-depth {self.depths[-1]} must be fewer than the {most} passes of --encoder-recursions and "
-                f"--decoder-recursions."
+                f"--mixed-depth {self.depths[-1]} must be fewer than the {most_passes(model)} passes of "
+                f"--encoder-recursions and --decoder-recursions."
             )
         if getattr(model, "find_unused_parameters", False):
             raise TrainingError(
                 "--criterion sret_mixed_depth does not work with --find-unused-parameters; take --ddp-backend "
                 "legacy_ddp, which needs no such option."
             )
+
+    def shallower(self, model) -> List[int]:
+        """The depths below that of the model, which a validation may have made less deep than it was trained."""
+        return [passes for passes in self.depths if passes < most_passes(model)]
 
     def shallow(self, model, sample, passes: int):
         """What the model says with so many passes."""

@@ -76,13 +76,14 @@ class SretTransformerModel(TransformerModel):
     def at_passes(self, passes: int):
         """Inside the block, run only the first ``passes`` passes a side, as a model with so few does."""
         sides = (self.encoder, self.decoder)
+        before = [side.passes for side in sides]
         for side in sides:
             side.passes = min(passes, len(side.slices))
         try:
             yield
         finally:
-            for side in sides:
-                side.passes = len(side.slices)
+            for side, number in zip(sides, before):
+                side.passes = number
 
 
 def finish(args, fairseq_architecture) -> None:

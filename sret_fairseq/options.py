@@ -86,6 +86,7 @@ def set_defaults(args) -> None:
     default(args, "residual_coefficients_per_pass", False)
     default(args, "residual_coefficient_size", "scalar")
     default(args, "depth_scaled_residuals", False)
+    require_count(args, "encoder_recursions")
     default(args, "encoder_slices", str(min(args.encoder_recursions, MOST_SLICES)))
     default(args, "slice_permutation", "interleave")
     default(args, "decoder_slices", "1")
@@ -109,6 +110,8 @@ def validate(args) -> None:
     """
     for side in SIDES:
         validate_side(args, side)
+    for name in ("recursion_reverse", "residual_coefficients_per_pass", "depth_scaled_residuals"):
+        require_switch(args, name)
     require(is_number(args.nll_ratio) and args.nll_ratio >= 0, f"--nll-ratio {args.nll_ratio} must be 0 or more.")
     for side in SIDES:
         width = getattr(args, f"{side}_embed_dim")
@@ -129,6 +132,7 @@ def validate_side(args, side: str) -> None:
     """Check the sizes of the encoder or the decoder."""
     for name in ("layers", "embed_dim", "ffn_embed_dim", "attention_heads", "recursions", "recursion_span"):
         require_count(args, f"{side}_{name}")
+    require_switch(args, f"{side}_normalize_before")
     layers, span = getattr(args, f"{side}_layers"), getattr(args, f"{side}_recursion_span")
     # With layers to keep, --layers tells how many groups are kept: fairseq overwrites it so.
     require(
@@ -143,7 +147,7 @@ def validate_side(args, side: str) -> None:
     )
     passes, trained = getattr(args, f"{side}_recursions"), getattr(args, f"{side}_trained_recursions")
     require(
-        passes <= trained or safe_getattr(args, "allow_untrained_passes", False),
+        passes <= trained or safe_getattr(args, "allow_untrained_passes", False) is True,
         f"--{side}-recursions {passes} is more than the {trained} passes of the training; to repeat the last one "
         f"anyway add 'allow_untrained_passes': True to --model-overrides.",
     )
@@ -179,14 +183,14 @@ def slices_by_pass(args, side: str) -> List[int]:
     """The slices in each pass of the encoder or the decoder, from ``G[,G2,...]``; the last number repeats.
 
     Raises:
-        OptionError: not a list of whole numbers from 1 up, or longer than there are passes.
+        OptionError: not a list of whole numbers from 1 to 1024, or longer than there are passes.
     """
     text = getattr(args, f"{side}_slices")
     passes, trained = getattr(args, f"{side}_recursions"), getattr(args, f"{side}_trained_recursions")
     parts = [part.strip() for part in str(text).split(",")]
     require(
-        all(part.isascii() and part.isdigit() and int(part) >= 1 for part in parts),
-        f"--{side}-slices {text} must be whole numbers from 1 up, separated by commas, such as 4 or 4,2.",
+        all(part.isascii() and part.isdigit() and 1 <= int(part) <= 1024 for part in parts),
+        f"--{side}-slices {text} must be whole numbers from 1 to 1024, separated by commas, such as 4 or 4,2.",
     )
     require(
         len(parts) <= max(passes, trained),
@@ -219,6 +223,12 @@ def require_count(args, name: str) -> None:
     """Raise OptionError unless an option is a whole number, 1 or more."""
     value, flag = getattr(args, name), "--" + name.replace("_", "-")
     require(type(value) is int and value >= 1, f"{flag} {value} must be a whole number, 1 or more.")
+
+
+def require_switch(args, name: str) -> None:
+    """Raise OptionError unless an option is True or False; the text "false" would count as true."""
+    value = getattr(args, name)
+    require(type(value) is bool, f"{name} {value!r} must be True or False, without quotes.")
 
 
 def require_choice(args, name: str, choices) -> None:

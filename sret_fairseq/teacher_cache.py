@@ -175,14 +175,15 @@ class TeacherCache:
             with open(path, encoding="utf-8") as file:
                 stored = json.load(file)
             different = [name for name, value in identity.items() if stored.get(name) != value]
+            teachers = ", ".join(stored.get("names", []))
         except FileNotFoundError:
             return
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, TypeError) as error:
             raise TrainingError(f"{path} is damaged; delete the folder or name another --teacher-cache.") from error
         if different:
             raise TrainingError(
                 f"--teacher-cache {self.folder} was made with another {', '.join(different)} (for the teacher "
-                f"{', '.join(stored.get('names', []))}); name another folder, or delete it."
+                f"{teachers}); name another folder, or delete it."
             )
 
     def open_arrays(self, tokens: int, sentences: int) -> None:

@@ -53,6 +53,23 @@ def test_a_truncated_checkpoint_is_noticed(tmp_path, share):
         checkpoint_utils.load_checkpoint_to_cpu(str(path))
 
 
+# Of an entry in a zip file's directory: the place of a byte behind the entry's start, and a bit of it.
+DIRECTORY_BITS = {"encrypted": (8, 0x01), "compressed": (10, 0x08), "folder": (38, 0x10)}
+
+
+@pytest.mark.parametrize("place, bit", DIRECTORY_BITS.values(), ids=DIRECTORY_BITS)
+def test_a_flipped_bit_of_the_directory_is_noticed(tmp_path, place, bit):
+    """Contents and their checksums are right, but torch would read the tensor otherwise, or not at all."""
+    path = checkpoint(tmp_path / "a.pt")
+    contents = bytearray(path.read_bytes())
+    directory = contents.index(b"PK\x01\x02")
+    entry = contents.rindex(b"PK\x01\x02", directory, contents.rindex(b"/data/0"))
+    contents[entry + place] ^= bit
+    path.write_bytes(contents)
+    with pytest.raises(DamagedCheckpoint, match=r"a\.pt is damaged"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(path))
+
+
 def test_the_old_format_still_loads(tmp_path):
     """Checkpoints of torch before 1.6 are no zip files and carry no checksums."""
     state = torch.load(checkpoint(tmp_path / "a.pt"), weights_only=True)
@@ -67,6 +84,22 @@ def test_a_copy_replaces_the_old_file(tmp_path):
     (tmp_path / "last").write_text("old")
     assert PathManager.copy(str(tmp_path / "new"), str(tmp_path / "last"), overwrite=True)
     assert (tmp_path / "last").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "new"]
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    """A full disk in the middle: the error arrives, the old file stays, and the half of the new one is gone."""
+    (tmp_path / "new").write_text("new" * 1000)
+    (tmp_path / "last").write_text("old")
+
+    def fill(source, target):
+        Path(target).write_text("new" * 500)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", fill)
+    with pytest.raises(OSError, match="No space left"):
+        PathManager.copy(str(tmp_path / "new"), str(tmp_path / "last"), overwrite=True)
+    assert (tmp_path / "last").read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "new"]
 
 

@@ -1,8 +1,11 @@
 """The chunked criterion against fairseq's."""
 
+import argparse
+
 import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+from fairseq.models import lstm
 from fairseq.modules.quantization.scalar.modules import IntLinear
 from helpers import PAD, Task, build_fairseq, build_sret, lengths, pad, source, target
 
@@ -73,6 +76,17 @@ def test_half_precision_stays_near(dtype, tolerance):
         assert difference < tolerance, name
 
 
+def test_a_large_loss_scale_overflows_no_gradient():
+    """fairseq's scale of the loss may exceed the largest float16; its product with a small gradient need not."""
+    features = torch.full((3, 4), 1e-3, dtype=torch.float16)
+    weight = torch.zeros(5, 4, dtype=torch.float16, requires_grad=True)
+    loss, _ = criterion.ChunkedLoss.apply(features, weight, torch.tensor([0, 1, 2]), 0.1)
+    (loss * 2.0**17).backward()
+    expected = weight.detach().double().requires_grad_()
+    criterion.ChunkedLoss.apply(features.double(), expected, torch.tensor([0, 1, 2]), 0.1)[0].backward()
+    torch.testing.assert_close(weight.grad.double(), expected.grad * 2.0**17, atol=1e-3, rtol=1e-2)
+
+
 def test_autocast():
     """Under autocast, where the decoder's output and its weights may differ in type, the gradients stay near."""
     options = {"decoder_output_dim": 12}  # a last projection, which autocast runs in bfloat16
@@ -109,6 +123,11 @@ def test_refusals():
         ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1)(adaptive, sample())
     with pytest.raises(ValueError, match="use label_smoothed_cross_entropy"):
         ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1, report_accuracy=True)(build_sret(), sample())
+    sizes = argparse.Namespace(encoder_layers=1, decoder_layers=1, criterion="")
+    lstm.base_architecture(sizes)
+    other = lstm.LSTMModel.build_model(sizes, Task())
+    with pytest.raises(TrainingError, match="trains models that can leave out their last layer"):
+        ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1)(other, sample())
     quantised = build_sret()
     quantised.decoder.output_projection = IntLinear(24, 24, p=0.5)
     with pytest.raises(TrainingError, match="not with --quant-noise-scalar"):

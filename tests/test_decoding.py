@@ -90,6 +90,21 @@ def test_beams_of_a_sentence_share_the_caches_of_the_encoder():
     assert all(state[name]["encoder"].size(0) == 1 for name in caches)
 
 
+def test_joined_outputs_of_the_encoder_are_different_sentences():
+    """Sentences that were encoded one by one all have the number 0: their rows tell that they are no copies."""
+    model = build_sret()
+    sources, targets = torch.stack([source(7), source(7, seed=1)]), torch.stack([target(6), target(6, seed=1)])
+    alone = [model.encoder(tokens[None], None) for tokens in sources]
+    joined = {
+        name: [torch.cat(pair, dim=int(name == "encoder_out")) for pair in zip(*(out[name] for out in alone))]
+        for name in alone[0]
+    }
+    state, steps = {}, []
+    for step in range(targets.size(1)):
+        steps.append(model.decoder(targets[:, : step + 1], encoder_out=joined, incremental_state=state)[0])
+    torch.testing.assert_close(torch.cat(steps, dim=1), logits(model, sources, targets), atol=2e-5, rtol=0)
+
+
 @TABLE
 def test_what_fairseq_does_before_it_translates_changes_nothing(options):
     """make_generation_fast_ folds coefficients into plain numbers and spares dropouts: the same hypotheses."""

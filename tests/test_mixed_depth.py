@@ -46,6 +46,16 @@ def mixed(depths="1", weight=1.0, soft=False):
     return MixedDepthCriterion(Task(), False, 0.1, 0, False, depths, weight, soft)
 
 
+def test_at_passes_within_at_passes():
+    """Afterwards the outer number holds again."""
+    model = build_sret(**PASSES)
+    with model.at_passes(2):
+        expected = logits(model, SOURCES, TARGETS)
+        with model.at_passes(1):
+            assert not torch.equal(logits(model, SOURCES, TARGETS), expected)
+        assert torch.equal(logits(model, SOURCES, TARGETS), expected)
+
+
 @pytest.mark.parametrize("passes", [1, 2, 3, 9])
 def test_at_passes_is_a_model_with_fewer(passes):
     """In the block the logits are those of a shallower model with the same weights; afterwards all is as before."""
@@ -128,6 +138,14 @@ def test_validation_is_of_all_passes_and_tells_each_depth():
     assert "shallow_loss" not in logged
 
 
+def test_validation_of_a_model_that_runs_fewer_passes():
+    """fairseq-validate with fewer passes by --model-overrides: only depths below those are told."""
+    model, batch = shallower(build_sret(**PASSES), 2), sample()
+    loss, _, logged = mixed("1,2").eval()(model, batch)
+    assert loss.item() == pytest.approx(smoothed(model, batch)[0].item(), rel=1e-5)
+    assert "nll_loss_1" in logged and "nll_loss_2" not in logged
+
+
 def test_checkpointed_activations_give_the_same_gradients():
     """What is computed anew in the backward pass is computed at the depth of its forward pass."""
     gradients = []
@@ -149,8 +167,11 @@ def test_other_refusals():
     """As many passes as there are, a weight of nothing, and models that are not recursive."""
     with pytest.raises(TrainingError, match="--mixed-depth 3 must be fewer than the 3 passes"):
         mixed("1,3")(build_sret(**PASSES), sample())
-    with pytest.raises(OptionError, match=r"--mixed-depth-weight 0\.0 must be more than 0"):
-        mixed(weight=0.0)
+    for weight in (0.0, float("inf"), float("nan")):
+        with pytest.raises(OptionError, match=f"--mixed-depth-weight {weight} must be more than 0"):
+            mixed(weight=weight)
+    with pytest.raises(TrainingError, match="knows no adaptive softmax"):
+        mixed()(build_sret(**PASSES, adaptive_softmax_cutoff="10,20"), sample())
     with pytest.raises(TrainingError, match="trains a sret_transformer"):
         mixed()(build_fairseq(), sample())
 

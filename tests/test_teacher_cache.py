@@ -181,7 +181,7 @@ def test_a_folder_that_cannot_be_used(teacher, tmp_path):
     for folder in (tmp_path / "file", tmp_path / "file" / "cache"):
         with pytest.raises(SystemExit, match=r"--teacher-cache .* cannot be used: (File exists|Not a directory)\.$"):
             epoch(criterion(teacher, folder), BATCHES)
-    for content in ("{", "[]"):
+    for content in ("{", "[]", '{"names": null}'):
         (tmp_path / "cache").mkdir(exist_ok=True)
         (tmp_path / "cache" / "identity.json").write_text(content)
         with pytest.raises(SystemExit, match=r"identity.json is damaged"):

@@ -81,7 +81,10 @@ class Linear(nn.Linear):
     __jit_ignored_attributes__ = ["packed"]  # noqa: RUF012 (TorchScript reads it so)
 
     def make_generation_fast_(self, **_) -> None:
-        """Keep the weight in oneDNN's own form as well; fairseq calls this before it translates."""
+        """Keep the weight in oneDNN's own form as well; fairseq calls this before it translates.
+
+        Then only load_state_dict changes the weight: of another change this copy would know nothing.
+        """
         if mkl_is_slow() and self.weight.dtype == torch.float32 and self.weight.device.type == "cpu":
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight.detach(), 1)
 

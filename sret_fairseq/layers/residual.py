@@ -22,6 +22,18 @@ def dot(x: Tensor, y: Tensor, like: Tensor) -> Tensor:
     return total(x * y, like)
 
 
+def in_16_bits(x: Tensor) -> bool:
+    """Whether x is of half precision."""
+    return x.dtype == torch.float16 or x.dtype == torch.bfloat16
+
+
+def scaled(x: Tensor, offset: Tensor) -> Tensor:
+    """``(1 + d) * x`` of x: (T, B, C) and d: (1,) or (C,). In 16 bits ``1 + d`` would be rounded to coarse steps."""
+    if in_16_bits(x):
+        return torch.addcmul(x, x, offset.to(x.dtype))
+    return x * (1 + offset.to(x.dtype))
+
+
 class ScaledSum(torch.autograd.Function):
     """``(1 + a * d1) * x + a * (1 + d2) * f``: two passes over memory forward and four backward, half of autograd's.
 
@@ -42,10 +54,11 @@ class ScaledSum(torch.autograd.Function):
         scale = ctx.scale
         x_gradient, branch_gradient, identity_gradient, residual_gradient = gradient, gradient, None, None
         if identity is not None:
-            x_gradient = gradient * (1 + scale * identity.to(gradient.dtype))
+            x_gradient = scaled(gradient, scale * identity)
             identity_gradient = scale * dot(gradient, x, identity)
         if residual is not None:
-            branch_gradient = gradient * (scale * (1 + residual.to(gradient.dtype)))
+            offset = residual if scale == 1.0 else scale * (1 + residual.to(gradient.dtype)) - 1
+            branch_gradient = scaled(gradient, offset)
             residual_gradient = scale * dot(gradient, branch, residual)
         elif scale != 1.0:
             branch_gradient = gradient * scale
@@ -58,10 +71,13 @@ def scaled_sum(
 ) -> Tensor:
     """``(1 + a * d1) * x + a * (1 + d2) * f``, all (T, B, C), in x's number format; see ScaledSum."""
     if identity is not None:
-        x = x * (1 + scale * identity.to(x.dtype))
+        x = scaled(x, scale * identity)
     if residual is None:
         return torch.add(x, branch, alpha=scale)
-    return torch.addcmul(x, branch.to(x.dtype), 1 + residual.to(x.dtype), value=scale)
+    branch = branch.to(x.dtype)
+    if in_16_bits(x):
+        return torch.add(x, scaled(branch, residual), alpha=scale)
+    return torch.addcmul(x, branch, 1 + residual.to(x.dtype), value=scale)
 
 
 def residual_scale(cfg, passes: int) -> float:
@@ -125,12 +141,16 @@ class ResidualCoefficients(nn.Module):
 
     def combine(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
         """Both inputs and the result: (T, B, C). A method of its own: calling a module costs more than the sum."""
-        if self.scale != 1.0 and (x.dtype == torch.float16 or x.dtype == torch.bfloat16):
+        if self.scale != 1.0 and in_16_bits(x):
             x = x.float()
         row = min(pass_index, self.passes - 1)
         if len(self.fixed) > 0:
             identity_factor, residual_factor = self.fixed[row]
-            return torch.add(x if identity_factor == 1.0 else x * identity_factor, branch, alpha=residual_factor)
+            if identity_factor != 1.0:
+                x = x * identity_factor
+            if in_16_bits(x):  # in which a CPU would round alpha
+                return x + branch * residual_factor
+            return torch.add(x, branch, alpha=residual_factor)
         identity = None if self.identity is None else self.identity[row]
         residual = None if self.residual is None else self.residual[row]
         learns = identity is not None or residual is not None

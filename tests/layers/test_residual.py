@@ -81,6 +81,33 @@ def test_reduced_precision_keeps_small_changes(dtype):
     assert module.identity.grad.item() == module.residual.grad.item() == 1
 
 
+@pytest.mark.parametrize("dtype, offset", [(torch.bfloat16, 0.0025), (torch.float16, 0.0003)])
+def test_reduced_precision_applies_small_changes(dtype, offset):
+    """Coefficients that 1 + d would round to 1 act as what they are: in training, gradients, evaluation and as plain
+    numbers; on average over numbers from 1 to 2, each of which is rounded."""
+    x = torch.linspace(1, 2, 4096, dtype=torch.float64).to(dtype).view(-1, 1, 1)
+    nothing = torch.zeros_like(x)
+    module = ResidualCoefficients("both", 1, 1).to(dtype)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.fill_(offset)
+    assert torch.tensor(1.0, dtype=dtype) + torch.tensor(offset, dtype=dtype) == 1
+
+    def change(result):
+        return (result.double() - x.double()).mean().item()
+
+    for stream, branch in ((x, nothing), (nothing, x)):
+        inputs = [stream.clone().requires_grad_(), branch.clone().requires_grad_()]
+        trained = module.train().combine(*inputs, 0)
+        trained.backward(x)
+        results = [trained, inputs[0].grad, inputs[1].grad, module.eval().combine(stream, branch, 0)]
+        module.make_generation_fast_()
+        results.append(module.combine(stream, branch, 0))
+        module.fixed = []
+        for result in results:
+            assert change(result) == pytest.approx(1.5 * offset, rel=0.2)
+
+
 @pytest.mark.parametrize("pre_norm", [True, False])
 def test_projection(pre_norm):
     """x = a x + b W2 GELU(W1 LN(x)), or LN(a x + b W2 GELU(W1 x)) after post-norm blocks; W1 has r d rows."""

@@ -35,6 +35,28 @@ def test_formats_of_data_give_the_same_training(form, data, tmp_path_factory, tm
     assert_same_weights(weights, train(data, tmp_path / "mmap", SHORT)["model"])
 
 
+def test_alignments_train_the_attention(tmp_path, caplog):
+    """label_smoothed_cross_entropy_with_alignment with --load-alignments: its weight lowers the loss of alignment."""
+    for name, pairs in (("train", 60), ("valid", 12)):
+        with (tmp_path / f"{name}.align").open("w") as file:
+            for row in range(pairs):
+                words = 2 + row % 7  # of the source, see write_text: the target has them in the opposite order behind Z
+                print(*(f"{place}-{words - place}" for place in range(words)), file=file)
+    data = make_data(tmp_path, "--align-suffix", "align")
+    losses = []
+    for weight in (0, 5):
+        caplog.clear()
+        with caplog.at_level(logging.INFO):
+            train(
+                data,
+                tmp_path / str(weight),
+                f"--max-update 12 --load-alignments --criterion label_smoothed_cross_entropy_with_alignment "
+                f"--alignment-lambda {weight} --log-format json",
+            )
+        losses.append(float(validation(caplog)["valid_alignment_loss"]))
+    assert losses[1] < 0.9 * losses[0]
+
+
 LIMITS = "--max-source-positions 5 --max-target-positions 5"
 
 
