@@ -13,6 +13,7 @@ predict from; train it with --criterion sret_mixed_depth, or early predictions a
 
 import contextlib
 import itertools
+import math
 import statistics
 import time
 from collections import Counter
@@ -105,9 +106,10 @@ def clock():
     return time.perf_counter()
 
 
-def text(words, task, remove_bpe):
-    """A sentence in whole words."""
-    return task.target_dictionary.string(words, remove_bpe, extra_symbols_to_ignore={task.target_dictionary.pad()})
+def text(words, task, remove_bpe, reference=False):
+    """A sentence in whole words. Unknown ones of a reference are written so that no word of a translation is equal."""
+    ignored = {task.target_dictionary.pad()}
+    return task.target_dictionary.string(words, remove_bpe, escape_unk=reference, extra_symbols_to_ignore=ignored)
 
 
 @torch.no_grad()
@@ -120,7 +122,8 @@ def search(model, task, generator, batches, threshold, remove_bpe):
             found = task.inference_step(generator, [model], batch)
             seconds += clock() - start
             hypotheses.append(text(found[0][0]["tokens"], task, remove_bpe))
-            references.append(text(utils.strip_pad(batch["target"][0], task.target_dictionary.pad()), task, remove_bpe))
+            reference = utils.strip_pad(batch["target"][0], task.target_dictionary.pad())
+            references.append(text(reference, task, remove_bpe, reference=True))
     bleu = sacrebleu.BLEU(tokenize="none", force=True).corpus_score(hypotheses, [references])
     return bleu.score, seconds, early.exits
 
@@ -192,9 +195,12 @@ def parse_args():
     )
     args = parser.parse_args()
     try:
-        args.thresholds = [float(part) for part in args.thresholds.split(",")]
+        thresholds = [float(part) for part in args.thresholds.split(",")]
     except ValueError:
+        thresholds = [math.nan]
+    if not all(0 <= threshold <= 1 for threshold in thresholds):
         parser.error(f"--thresholds {args.thresholds}: give probabilities, separated by commas, such as 0.5,0.9.")
+    args.thresholds = thresholds
     return args
 
 

@@ -22,6 +22,7 @@ def read(folder):
     (system,) = json.loads((folder / "evaluation" / "results.json").read_text(encoding="utf-8"))["systems"].values()
     found = {name: system.get(name) for name in ("parameters", "updates", "sentences_per_second")}
     found["averaged"] = len(system.get("averaged", []))
+    found["budget"] = run_record.budget(folder)
     found["training_seconds"] = run_record.seconds(folder)
     validations = training_log.curves(folder / "train.log")["valid"]
     found["valid_nll"] = validations[-1][1] if validations else None
@@ -35,7 +36,13 @@ def read(folder):
 
 
 def check_same_kind(runs):
-    """Exit with one sentence if two runs have scores of one name that were made differently."""
+    """Exit with one sentence if two runs were trained or have scores of one name that were made differently."""
+    budgets = {found["budget"]: run for run, found in runs.items()}
+    if len(budgets) > 1:
+        trained = "; ".join(f"{run.name} seed {run.seed}: {budget}" for budget, run in budgets.items())
+        raise SystemExit(
+            f"sweep: runs of different trainings do not compare; delete or move one kind of them. {trained}."
+        )
     made = {}
     for run, facts in runs.items():
         for key, (_, how) in facts["scores"].items():

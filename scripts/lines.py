@@ -4,6 +4,7 @@ Only a line feed ends a line: the other characters that Python takes for line en
 Whatever goes wrong with a file ends the script with one sentence.
 """
 
+import codecs
 import contextlib
 import gzip
 import multiprocessing
@@ -43,13 +44,14 @@ def writing(path):
 
 
 def read_lines(path):
-    """Yield the lines of a UTF-8 file, which may be gzipped (NAME.gz), without their line feeds."""
+    """Yield the lines of a UTF-8 file, which may be gzipped (NAME.gz), without line feeds and a byte order mark."""
     number = 0
     try:
         with gzip.open(path) if str(path).endswith(".gz") else open(path, "rb") as file:
             for line in file:
                 number += 1
-                yield line.removesuffix(b"\n").decode("utf-8")
+                line = line.removesuffix(b"\n")
+                yield (line.removeprefix(codecs.BOM_UTF8) if number == 1 else line).decode("utf-8")
     except UnicodeDecodeError as error:
         raise SystemExit(
             f"{path}, line {number} is not UTF-8 (byte {error.start + 1}); convert the file, "

@@ -42,6 +42,14 @@ def finished(folder, max_update):
     return start.get("status") == "finished" and start.get("max_update", 0) >= max_update
 
 
+def budget(folder):
+    """What the last start of a run was asked for, in words; None where there is no record of it."""
+    start = (read(folder) or {"starts": [{}]})["starts"][-1]
+    if "batch" not in start:
+        return None
+    return f"{start['max_update']:,} updates of {start['batch']['batch_tokens']:,} tokens in {start['precision']}"
+
+
 def seconds(folder):
     """How long the starts of a run took together, those that were cut off left out; None where there is no record."""
     record = read(folder)

@@ -5,36 +5,50 @@ into ``--out``. The model is trained on train alone.
 """
 
 import argparse
+import tempfile
 from pathlib import Path
 
+import lines
 import sentencepiece
 
 SPLITS = ("train", "valid", "test")
 
 
-def train_model(files, prefix, vocabulary):
+def train_model(files, out, vocabulary):
     """Train a unigram model; its vocabulary gets smaller by itself when the text is too small for it."""
     try:
-        sentencepiece.SentencePieceTrainer.train(
-            input=[str(file) for file in files],
-            model_prefix=str(prefix),
-            vocab_size=vocabulary,
-            hard_vocab_limit=False,
-            character_coverage=1.0,
-            minloglevel=1,
-        )
+        with tempfile.TemporaryDirectory(dir=out) as folder:
+            sentencepiece.SentencePieceTrainer.train(
+                input=[str(file) for file in files],
+                model_prefix=f"{folder}/sentencepiece",
+                vocab_size=vocabulary,
+                hard_vocab_limit=False,
+                character_coverage=1.0,
+                minloglevel=1,
+            )
+            for made in Path(folder).iterdir():
+                made.replace(out / made.name)
     except RuntimeError as error:  # SentencePiece's C++ errors: too few pieces for the text's characters
         raise SystemExit(
             f"--vocabulary: SentencePiece could not make {vocabulary} pieces from {files[0].parent}: {error}"
         ) from error
-    return sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
+    return sentencepiece.SentencePieceProcessor(model_file=str(out / "sentencepiece.model"))
 
 
-def segment(model, source, target):
-    """Write every line of ``source`` to ``target`` as pieces separated by spaces."""
-    lines = source.read_text(encoding="utf-8").splitlines()
-    pieces = model.encode(lines, out_type=str)
-    target.write_text("".join(" ".join(line) + "\n" for line in pieces), encoding="utf-8")
+def check(texts):
+    """Exit with one sentence unless the two files, one for each language, can be read, are aligned and hold a line."""
+    if not sum(1 for _ in lines.aligned({path: lines.read_lines(path) for path in texts})):
+        raise SystemExit(f"{texts[0]} is empty.")
+
+
+def segment(model, texts, out):
+    """Write every line of the two files to files of the same names, as pieces separated by spaces."""
+    lines.write_aligned(
+        {
+            out / path.name: (" ".join(model.encode(line, out_type=str)) for line in lines.read_lines(path))
+            for path in texts
+        }
+    )
 
 
 def main():
@@ -45,15 +59,16 @@ def main():
     parser.add_argument("--vocabulary", type=int, default=4000, help="pieces at most (default: 4000)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
-    model = train_model(
-        [args.corpus / f"train.{language}" for language in args.languages],
-        args.out / "sentencepiece",
-        args.vocabulary,
-    )
-    for split in SPLITS:
-        for language in args.languages:
-            segment(model, args.corpus / f"{split}.{language}", args.out / f"{split}.{language}")
+    splits = [[args.corpus / f"{split}.{language}" for language in args.languages] for split in SPLITS]
+    for texts in splits:
+        check(texts)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+        model = train_model(splits[0], args.out, args.vocabulary)
+    except OSError as error:
+        raise SystemExit(f"--out {args.out} cannot be written: {error.strerror}.") from error
+    for texts in splits:
+        segment(model, texts, args.out)
     print(f"SentencePiece: {model.vocab_size()} pieces for both languages.")
 
 

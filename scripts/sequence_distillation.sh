@@ -59,6 +59,13 @@ while (($#)); do
   esac
   shift
 done
+for word in ${options[@]+"${options[@]}"}; do
+  case ${word%%=*} in
+    --remove-bpe | --post-process | --gen-subset | --results-path | --quiet)
+      die "${word%%=*} behind -- cannot be: the translations are taken in pieces, from the log, of the training text."
+      ;;
+  esac
+done
 ((${#named[@]} == 2)) || die "give the teacher's checkpoint and a data folder (see --help)."
 [[ -n $out ]] || die "say where the new data go: --out DIR."
 teacher=${named[0]}
@@ -75,8 +82,11 @@ indices=("$data"/train.*-*.*.idx)
 ((${#indices[@]} == 2)) || die "$data holds no binarised training text (train.SOURCE-TARGET.LANGUAGE.idx)."
 pair=${indices[0]#"$data"/train.}
 pair=${pair%%.*}
-source_lang=${pair%-*}
-target_lang=${pair#*-}
+languages=("${indices[@]%.idx}")
+languages=("${languages[@]##*.}")  # whose names may have hyphens
+[[ $pair == "${languages[0]}-${languages[1]}" ]] || languages=("${languages[1]}" "${languages[0]}")
+source_lang=${languages[0]}
+target_lang=${languages[1]}
 shards=("$data"/train[0-9]*."$pair".*)
 ((${#shards[@]} == 0)) || die "$data holds its training text in several parts (train1); join them first."
 text=("$data"/train."$pair".{"$source_lang","$target_lang"}.{bin,idx})

@@ -104,10 +104,18 @@ def listed(text):
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+def table_lines(path):
+    """The lines of a table, without a byte order mark."""
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SystemExit(f"sweep: {path} cannot be read as UTF-8: {error}.") from error
+
+
 def read_table(path):
     """The runs in a file of lines ``MODEL SEED [OPTIONS OF FAIRSEQ-TRAIN]``; # begins a comment."""
     runs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(table_lines(path), 1):
         try:
             words = shlex.split(line, comments=True)
         except ValueError as error:
@@ -146,7 +154,7 @@ def parse_args(words):
     )
     parser.add_argument("--recipe", required=True, choices=sorted(recipe_models.RECIPES), help="folder under examples/")
     parser.add_argument("--models", type=listed, default=[], metavar="A,B", help="models, see train.sh --list")
-    parser.add_argument("--seeds", type=listed, default=["1"], metavar="1,2", help="seeds of each model (default: 1)")
+    parser.add_argument("--seeds", type=listed, metavar="1,2", help="seeds of each model (default: 1)")
     parser.add_argument("--table", type=Path, metavar="FILE", help="instead: a file of lines MODEL SEED [--OPTION ...]")
     parser.add_argument(
         "--gpus",
@@ -159,8 +167,9 @@ def parse_args(words):
     parser.add_argument("--data", type=Path, metavar="DIR", help="as for train.sh")
     parser.add_argument("--out", type=Path, metavar="DIR", help="(default: sweep, in $RUNS or runs/RECIPE)")
     args = parser.parse_args(words[:split])
-    if args.table and args.models:
-        parser.error("give --models or --table, not both.")
+    if args.table and (args.models or args.seeds):
+        parser.error("give --models and --seeds or --table, not both.")
+    args.seeds = args.seeds or ["1"]
     if args.table and not args.table.is_file():
         parser.error(f"--table {args.table} is no file.")
     if args.jobs < 1:
@@ -177,7 +186,10 @@ def main():
     check_runs(runs, args.recipe)
     folder = recipe_settings.runs_folder(args.recipe).resolve()
     out = (args.out or folder / "sweep").resolve()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"sweep: --out {out} cannot be made: {error.strerror}.") from error
     sweep = Sweep(args.recipe, folder, out, args.data and args.data.resolve(), args.train_words, args.gpus)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, sweep.end)

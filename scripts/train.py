@@ -186,24 +186,31 @@ def parse_args(words):
 def identity(args, settings):
     """What a folder holds a run of: other updates, batches and machines are the same run, gone on with.
 
-    An index holds the lengths of all sentences, so it tells one text from another.
+    An index holds the lengths of all sentences, and the text begins with its words: they tell one text from another.
     """
     source, target = settings.languages
     binarised = args.data / "data-bin"
-    indices = [binarised / f"train.{source}-{target}.{language}.idx" for language in (source, target)]
+    text = [binarised / f"train.{source}-{target}.{language}" for language in (source, target)]
     return {
         "recipe": args.recipe.name,
         "model": args.model,
         "seed": args.seed,
         "options": shlex.join(args.fairseq_options),
         "dictionary": digest(binarised / f"dict.{target}.txt"),
-        "text": digest(*indices),
+        "text": digest(*(side.with_name(f"{side.name}.idx") for side in text)),
+        "words": digest(*(side.with_name(f"{side.name}.bin") for side in text)),
+        "settings": shlex.join(settings.words),
     }
 
 
 def digest(*paths):
     """The beginning of the SHA-256 of files."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+    total = hashlib.sha256()
+    for path in paths:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 24):
+                total.update(block)
+    return total.hexdigest()[:12]
 
 
 def complete(args, settings):

@@ -34,14 +34,14 @@ begin
 # has_marks FILE: whether one line in twenty or more has a word that BPE divided.
 has_marks() { (($(grep -c -- '@@ ' "$1" || true) * 20 >= $(wc -l <"$1"))); }
 
-# take_segmented: the text itself as bpe/, and without the marks as references.
+# take_segmented: the text itself as bpe/, with words apart by single spaces, and without the marks as references.
 take_segmented() {
   local split language
   mkdir -p "$out/bpe"
   for split in pairs valid test; do
     for language in "${languages[@]}"; do
       step "take-$split.$language" "$out/bpe/$split.$language" -- \
-        install -m 644 "$out/plain/$split.$language" "$out/bpe/$split.$language"
+        script tokenise "$out/plain/$split.$language" "$out/bpe/$split.$language" --language "$language" --tokenised
     done
   done
   make_references bpe --remove-bpe --detokenise

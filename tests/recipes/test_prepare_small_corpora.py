@@ -25,13 +25,14 @@ def line(number, language, kind):
 
 
 def corpus(folder, kind):
-    """Write a corpus, its source gzipped, with an empty line in the training text."""
+    """Write a corpus, its source gzipped, with an empty line in the training text and a carriage return in another."""
     folder.mkdir()
     for split, count in SIZES.items():
         for language in LANGUAGES:
             lines = [line(number, language, kind) for number in range(count)]
             if split == "train":
                 lines[5] = "" if language == "nl" else lines[5]
+                lines[6] = lines[6].replace(" ", "\r", 1) if language == "fr" else lines[6]
             data = "".join(f"{text}\n" for text in lines).encode()
             if language == "fr":
                 (folder / f"{split}.{language}.gz").write_bytes(gzip.compress(data))

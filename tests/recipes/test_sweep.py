@@ -102,13 +102,16 @@ def test_gpus_and_table(sweep, tmp_path, monkeypatch):
 def test_table_of_something_else(sweep, tmp_path):
     """A line that is no run ends with its number."""
     table = tmp_path / "table"
+    table.write_bytes(b"sret 1 --text \xe4\n")
+    with pytest.raises(SystemExit, match=r"table cannot be read as UTF-8"):
+        sweep("--table", str(table))
     for line, sentence in (
         ("sret", "line 2: 'sret' is not MODEL SEED"),
         ("sret 1 nll-ratio 0.25", "line 2: 'sret 1 nll-ratio 0.25' is not MODEL SEED"),
         ("sret 1 --adam-betas '(0.9", "line 2: No closing quotation."),
         ("sret 1 --text a/b\nsret 01 --text a_b", "sweep: sret-text-a_b is listed twice with the seed 1."),
     ):
-        table.write_text(f"baseline 1\n{line}\n")
+        table.write_text(f"\ufeffbaseline 1\n{line}\n")
         with pytest.raises(SystemExit, match=re.escape(sentence)):
             sweep("--table", str(table))
 
@@ -138,6 +141,26 @@ def test_scores_of_different_kinds_are_not_averaged(sweep, tmp_path, monkeypatch
         gather.gather(done, {}, tmp_path)
 
 
+def test_runs_of_different_trainings_are_not_put_side_by_side(sweep, tmp_path):
+    """A finished run of another budget, batch or number format is no answer to what is asked now."""
+    gather = importlib.import_module("gather")
+    run_type = importlib.import_module("sweep").Run
+    done = []
+    for seed, updates in (("1", 3), ("2", 1)):
+        path = tmp_path / seed / "evaluation" / "results.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"systems": {"x": {"scores": {}}}}))
+        (tmp_path / seed / "train.log").touch()
+        start = {"max_update": updates, "batch": {"batch_tokens": 1000}, "precision": "fp32"}
+        start |= {"begun": "2026-01-01T00:00:00+00:00", "ended": None}
+        (tmp_path / seed / "run.json").write_text(json.dumps({"starts": [start]}))
+        done.append((run_type("sret", seed), tmp_path / seed))
+    sentence = "sret seed 1: 3 updates of 1,000 tokens in fp32; sret seed 2: 1 updates of 1,000 tokens in fp32."
+    with pytest.raises(SystemExit, match=re.escape(sentence)):
+        gather.gather(done, {}, tmp_path)
+    gather.gather(done[:1], {}, tmp_path)
+
+
 @pytest.mark.parametrize(
     "words, sentence",
     [
@@ -146,6 +169,8 @@ def test_scores_of_different_kinds_are_not_averaged(sweep, tmp_path, monkeypatch
         (["--models", "sret", "--seeds", "1,1"], "sweep: sret is listed twice with the seed 1."),
         ([], "sweep: no run is listed; give --models and --seeds, or --table FILE."),
         (["--table", "/nowhere"], "--table /nowhere is no file."),
+        (["--table", "/nowhere", "--seeds", "1,2"], "give --models and --seeds or --table, not both."),
+        (["--models", "sret", "--out", "/dev/null/x"], "sweep: --out /dev/null/x cannot be made: Not a directory."),
         (["--models", "sret", "--jobs", "0"], "--jobs 0 must be at least 1."),
     ],
 )

@@ -201,14 +201,18 @@ def test_identity_tells_texts_apart(import_script, tmp_path):
     """Another training text with the same dictionaries makes another run."""
     train = import_script("train")
     (tmp_path / "data-bin").mkdir()
-    for name in ("dict.nl.txt", "train.fr-nl.fr.idx", "train.fr-nl.nl.idx"):
+    for name in ("dict.nl.txt", *(f"train.fr-nl.{side}.{kind}" for side in ("fr", "nl") for kind in ("idx", "bin"))):
         (tmp_path / "data-bin" / name).write_text("old")
-    recipe, settings = argparse.Namespace(name="small_corpora"), argparse.Namespace(languages=("fr", "nl"))
+    recipe = argparse.Namespace(name="small_corpora")
+    settings = argparse.Namespace(languages=("fr", "nl"), words=["--dropout", "0.3"])
     args = argparse.Namespace(data=tmp_path, recipe=recipe, model="sret", seed=1, fairseq_options=[])
     first = train.identity(args, settings)
-    (tmp_path / "data-bin" / "train.fr-nl.nl.idx").write_text("new")
-    second = train.identity(args, settings)
-    assert {name for name in first if first[name] != second[name]} == {"text"}
+    for kind, changed in (("idx", {"text"}), ("bin", {"text", "words"})):
+        (tmp_path / "data-bin" / f"train.fr-nl.nl.{kind}").write_text("new")
+        second = train.identity(args, settings)
+        assert {name for name in first if first[name] != second[name]} == changed
+    settings.words = ["--dropout", "0.1"]  # another train.yaml
+    assert train.identity(args, settings)["settings"] != first["settings"]
 
 
 def test_mend_takes_the_newest_sound_checkpoint(import_script, tmp_path):

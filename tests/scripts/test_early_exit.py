@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from helpers import build_sret, lengths, pad, source, target
+from helpers import Task, build_sret, lengths, pad, source, target
 from surface_helpers import make_data, train
 
 LOOP = {"decoder_recursion_span": 2, "decoder_layers": 2, "decoder_recursions": 3}
@@ -89,6 +89,22 @@ def test_nothing_to_leave_out(script, options):
     """Decoders of several groups, or of one pass, are refused in one sentence."""
     with pytest.raises(SystemExit, match="the decoder has no passes to leave out: train a sret_transformer with"):
         script.check(build_sret(**options))
+
+
+def test_unknown_words_are_never_right(script):
+    """As in fairseq: what the model does not know is no match for what the dictionary did not."""
+    task = Task()
+    words = task.target_dictionary.encode_line("word3 word99", add_if_not_exist=False)
+    assert script.text(words, task, None) == "word3 <unk>"
+    assert script.text(words, task, None, reference=True) == "word3 <<unk>>"
+
+
+@pytest.mark.parametrize("thresholds", ["0.5,1.5", "-3", "nan", "half", "0.5,"])
+def test_thresholds_are_probabilities(script, thresholds, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["early_exit.py", "a.pt", "data", "--out", "out", f"--thresholds={thresholds}"])
+    with pytest.raises(SystemExit):
+        script.parse_args()
+    assert f"--thresholds {thresholds}: give probabilities" in capsys.readouterr().err
 
 
 @pytest.mark.slow

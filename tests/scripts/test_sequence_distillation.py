@@ -81,6 +81,9 @@ def test_mistakes_get_one_sentence(made, tmp_path):
     """Each names what is wrong, and no data folder appears."""
     data, teacher = made
     (tmp_path / "parts").mkdir()
+    (tmp_path / "hyphen").mkdir()
+    for language in ("zh-CN", "en"):
+        (tmp_path / "hyphen" / f"train.zh-CN-en.{language}.idx").write_text("")
     for name in ("train.xx-yy.xx.idx", "train.xx-yy.yy.idx", "train1.xx-yy.xx.idx"):
         (tmp_path / "parts" / name).write_text("")
     out = ("--out", tmp_path / "out")
@@ -92,6 +95,9 @@ def test_mistakes_get_one_sentence(made, tmp_path):
         ((teacher, tmp_path, *out), "holds no binarised training text"),
         ((teacher, tmp_path / "parts", *out), "in several parts"),
         ((teacher, data, *out, "--fp16"), "unknown option '--fp16'"),
+        ((teacher, data, *out, "--", "--cpu", "--remove-bpe=sentencepiece"), "--remove-bpe behind -- cannot be"),
+        ((teacher, data, *out, "--", "--gen-subset", "valid"), "--gen-subset behind -- cannot be"),
+        ((teacher, tmp_path / "hyphen", *out), "hyphen/train.zh-CN-en.zh-CN.bin does not exist"),
         ((teacher, data, "--out", data.parent), "its data-bin is the data folder itself"),
     ):
         said = distil(*words, status=1)

@@ -1,0 +1,70 @@
+"""scripts/segment.py keeps the two sides of a corpus aligned, and writes whole files or none."""
+
+import subprocess
+import sys
+
+import pytest
+from helpers import REPOSITORY
+
+SPLITS = {"train": 40, "valid": 6, "test": 5}
+# Characters that Python takes for line ends, and a line end of Windows: none of them ends a sentence.
+ODD = {3: "\u2028", 7: "\x85", 9: "\x0c", 11: "\r"}
+
+
+def corpus(folder):
+    """Text whose two sides have odd characters in different lines."""
+    folder.mkdir(exist_ok=True)
+    for split, count in SPLITS.items():
+        for shift, language in ((0, "xx"), (1, "yy")):
+            lines = [f"{language} says {number % 9}{ODD.get(number + shift, ' ')}times" for number in range(count)]
+            (folder / f"{split}.{language}").write_bytes("".join(f"{line}\n" for line in lines).encode())
+    return folder
+
+
+def segment(folder, out, *words):
+    """Run the script; status and what it said."""
+    command = [sys.executable, REPOSITORY / "scripts" / "segment.py", "--corpus", folder, "--languages", "xx", "yy"]
+    run = subprocess.run([*command, "--vocabulary", "40", "--out", out, *words], capture_output=True, text=True)
+    return run.returncode, run.stderr
+
+
+def test_lines_stay_aligned(tmp_path):
+    """As many lines as before, each the pieces of its sentence; nothing else is in the folder."""
+    assert segment(corpus(tmp_path / "text"), tmp_path / "pieces") == (0, "")
+    for split, count in SPLITS.items():
+        for language in ("xx", "yy"):
+            lines = (tmp_path / "pieces" / f"{split}.{language}").read_text().split("\n")
+            assert len(lines) == count + 1 and lines[-1] == ""
+            for number, line in enumerate(lines[:-1]):
+                words = "".join(line.split(" ")).replace("\u2581", " ").replace("\x85", " ")  # which stays in a piece
+                assert words.strip() == f"{language} says {number % 9} times"
+    names = {f"{split}.{language}" for split in SPLITS for language in ("xx", "yy")}
+    made = {path.name for path in (tmp_path / "pieces").iterdir()}
+    assert made == {*names, "sentencepiece.model", "sentencepiece.vocab"}
+
+
+@pytest.mark.parametrize(
+    "name, content, sentence",
+    [
+        ("test.yy", None, r"test.yy cannot be read: No such file or directory."),
+        ("train.xx", b"one line\n", r"train.xx ends before line 2 but"),
+        ("valid.yy", b"1\n2\n\xe4\n4\n5\n6\n", r"valid.yy, line 3 is not UTF-8"),
+    ],
+)
+def test_a_bad_text_is_named_before_anything_is_written(tmp_path, name, content, sentence):
+    path = corpus(tmp_path / "text") / name
+    path.unlink() if content is None else path.write_bytes(content)
+    status, said = segment(tmp_path / "text", tmp_path / "pieces")
+    assert status == 1 and sentence in said and said.count("\n") == 1
+    assert not (tmp_path / "pieces").exists()
+
+
+def test_an_empty_text_and_impossible_folders(tmp_path):
+    """One sentence each."""
+    folder = corpus(tmp_path / "text")
+    assert segment(folder, "/dev/null/x") == (1, "--out /dev/null/x cannot be written: Not a directory.\n")
+    status, said = segment(folder, tmp_path / "pieces", "--vocabulary", "3")
+    assert status == 1 and said.startswith("--vocabulary: SentencePiece could not make 3 pieces from ")
+    for language in ("xx", "yy"):
+        (folder / f"test.{language}").write_text("")
+    assert segment(folder, tmp_path / "pieces") == (1, f"{folder}/test.xx is empty.\n")
