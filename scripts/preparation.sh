@@ -97,7 +97,7 @@ begin() {
   bin=$(realpath "${VENV:-$root/.venv}")/bin
   mkdir -p "$out" || die "--out: the folder $out cannot be made."
   out=$(realpath "$out")
-  exec 9>"$out/.lock"
+  exec 9>"$out/.lock" || die "--out: the folder $out cannot be written."
   flock -n 9 || die "another prepare.sh is at work in $out; let it finish or end it first."
   # Each process here has a core of its own; more threads in it would be in each other's way.
   export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 TQDM_MININTERVAL=5

@@ -102,7 +102,7 @@ new=$out/data-bin
 [[ ! $data -ef $new ]] || die "--out $out: its data-bin is the data folder itself; choose another folder."
 "$python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("fairseq_cli") is None)' 2>/dev/null ||
   die "'$python' has no fairseq; activate its environment (source .venv/bin/activate), or name it in PYTHON."
-mkdir -p "$out" || die "--out $out cannot be made."
+mkdir -p "$out/steps" || die "--out $out cannot be made or written."
 export PYTHONUNBUFFERED=1  # so that lines of two streams do not mix
 
 # With a multiple of 8 sentences, the default, the last batch may be left out. The safe loading of checkpoints comes
