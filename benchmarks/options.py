@@ -4,6 +4,8 @@ import argparse
 import os
 from pathlib import Path
 
+import figures
+
 BENCHMARKS = {
     "train": "training tokens/s",
     "memory": "peak memory of a training step",
@@ -44,10 +46,7 @@ def parse(words):
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs/benchmarks", help="default: runs/benchmarks")
     settings = parser.parse_args(words)
 
-    try:
-        settings.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        parser.error(f"--out {settings.out} cannot be made: {error.strerror}")
+    figures.output_folder(settings.out)
     settings.words = words
     settings.pairs = settings.pairs or (1 if settings.quick else 7)
     usual = ["tiny"] if settings.quick else ["base", "big"] if settings.device == "cuda" else ["tiny", "base"]

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
+import figures
 import files
-import matplotlib
 import surroundings
 import tables
 import torch
@@ -17,9 +17,6 @@ import torch
 from benchmarks import devices
 from benchmarks.common import Comparison
 from benchmarks.options import REPOSITORY
-
-matplotlib.use("Agg")  # a file, not a window
-import matplotlib.pyplot as plt
 
 
 @dataclass
@@ -99,18 +96,12 @@ def write(report: Report, settings) -> None:
 
 
 def write_picture(report: Report, path: Path, title: str) -> None:
-    """Draw under a temporary name, then rename."""
-    figure, axes = plt.subplots(figsize=(8, 5))
+    """Draw a report's picture, whole or not at all."""
+    figure = figures.new(figsize=(8, 5))
+    axes = figure.subplots()
     report.draw(axes)
     axes.set_title(title)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise SystemExit(f"benchmarks: {path} cannot be written: {error.strerror}.") from error
-    plt.close(figure)
+    figures.save(figure, path)
 
 
 def circumstances(settings) -> dict:

@@ -10,6 +10,7 @@ import os
 import pickle
 import re
 import runpy
+import zipfile
 from pathlib import Path
 
 import torch
@@ -93,11 +94,12 @@ def package_file(name):
 def load(path):
     """Return the contents of a checkpoint, or exit with one sentence.
 
-    Its checksums are verified; then the file is mapped: only the tensors that are used come into memory.
+    Its checksums are verified; then the file is mapped: only the tensors that are used come into memory. A file of
+    torch's old format, which is no zip archive, has no checksums and cannot be mapped.
     """
     try:
         package_file("checkpoints.py")["verify"](path)
-        checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
     except SystemExit:  # says which checksum is wrong
         raise
     except pickle.UnpicklingError as error:
@@ -116,6 +118,15 @@ def load(path):
     if not model or not isinstance(model, dict) or not all(torch.is_tensor(tensor) for tensor in model.values()):
         raise SystemExit(f"{path} is no fairseq checkpoint: it holds no model.")
     return checkpoint
+
+
+def updates_of(checkpoint, path):
+    """Return after how many updates a checkpoint was saved, or exit with one sentence."""
+    history = checkpoint.get("optimizer_history")
+    updates = history[-1].get("num_updates") if history else None
+    if updates is None:
+        raise SystemExit(f"{path} does not say after how many updates it was saved; it is no checkpoint of a training.")
+    return updates
 
 
 def check_same_tensors(path, model, first_path, first):
@@ -155,7 +166,7 @@ def average(paths):
     model.update(means)  # in place: a state dict carries metadata, such as the digests of the dictionaries
     # The optimizer, the meters and the moving average (EMA) belong to one checkpoint's own parameters.
     checkpoint.pop("last_optimizer_state", None)
-    extra_state = checkpoint.get("extra_state", {})
+    extra_state = checkpoint.get("extra_state") or {}
     checkpoint["extra_state"] = {key: extra_state[key] for key in ("train_iterator",) if key in extra_state}
     return checkpoint
 

@@ -15,6 +15,7 @@ from typing import Dict, List, NamedTuple, Tuple
 
 import average_checkpoints
 import torch
+import trained
 from fairseq import checkpoint_utils
 from fairseq import options as fairseq_options
 from fairseq.data import Dictionary
@@ -323,7 +324,7 @@ def parse_args() -> argparse.Namespace:
         help="what a block gets of the layers that its passes stand for: the first, the average of all, or layers "
         "spread evenly over the stack, its first and last among them (default: average)",
     )
-    parser.add_argument("--seed", type=int, default=1, help="of what starts at random (default: 1)")
+    parser.add_argument("--seed", type=trained.seed, default=1, help="of what starts at random (default: 1)")
     options.add_args(parser)
     args = parser.parse_args()
     for side in options.SIDES:

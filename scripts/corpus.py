@@ -8,12 +8,12 @@ interface translations inside a pinned Python wheel that pip downloads. Writes `
 import argparse
 import codecs
 import hashlib
-import json
 import random
 import re
 import unicodedata
 from pathlib import Path
 
+import files
 import home_assistant
 
 MIN_PAIRS = 20
@@ -104,14 +104,15 @@ def split_pairs(pairs, held_out, seed):
 
 def write_corpus(splits, languages, out, origin):
     """Write every split's two files and ``corpus.json``, which describes them, last."""
-    out.mkdir(parents=True, exist_ok=True)
-    files = {}
+    files.output_folder(out)
+    written = {}
     for split, pairs in splits.items():
         for language, lines in zip(languages, zip(*pairs, strict=True), strict=True):
-            data = "".join(f"{line}\n" for line in lines).encode()
-            (out / f"{split}.{language}").write_bytes(data)
-            files[f"{split}.{language}"] = {"lines": len(lines), "sha256": hashlib.sha256(data).hexdigest()}
-    (out / "corpus.json").write_text(json.dumps({"origin": origin, "files": files}, indent=2) + "\n")
+            text = "".join(f"{line}\n" for line in lines)
+            files.write_text(out / f"{split}.{language}", text)
+            checksum = hashlib.sha256(text.encode()).hexdigest()
+            written[f"{split}.{language}"] = {"lines": len(lines), "sha256": checksum}
+    files.write_json(out / "corpus.json", {"origin": origin, "files": written})
 
 
 def parse_args(argv=None):

@@ -29,7 +29,6 @@ import torch
 from fairseq import options as fairseq_options
 from fairseq.data import Dictionary
 from fairseq.models import ARCH_MODEL_NAME_REGISTRY, ARCH_MODEL_REGISTRY
-from matplotlib.figure import Figure
 
 from sret_fairseq import summary
 from sret_fairseq.model import SretTransformerModel
@@ -193,7 +192,7 @@ def table(rows):
 def draw(rows, labels, title):
     """A figure with a pair of bars for each part that computes anything."""
     parts, pairs = zip(*((part, costs) for part, _, costs in rows[:-1] if any(costs)))
-    figure = Figure(figsize=(8, 1 + 0.5 * len(parts)))
+    figure = figures.new(figsize=(8, 1 + 0.5 * len(parts)))
     axes = figure.subplots()
     for index, (label, costs) in enumerate(zip(labels, zip(*pairs))):
         places = [place + 0.4 * index - 0.2 for place in range(len(parts))]
@@ -218,6 +217,9 @@ def parse_args():
     add("--csv", type=Path, metavar="FILE", help="write the numbers as CSV")
     add("--png", type=Path, metavar="FILE", help="draw the operations as bars by part")
     command, words = parser.parse_known_args()
+    for option in ("csv", "png"):
+        if (path := getattr(command, option)) and not path.name:
+            refuse(f"--{option} '{path}' is no file; give the name of one.")
     for option, least in (("source-length", 1), ("target-length", 1), ("vocabulary", 5)):
         if (value := getattr(command, option.replace("-", "_"))) < least:
             refuse(f"--{option} {value} must be at least {least}.")

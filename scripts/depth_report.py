@@ -12,7 +12,6 @@ import scores
 import surroundings
 import tables
 import translation
-from matplotlib.figure import Figure
 
 SIDES = ("encoder", "decoder")
 HEADER = ("passes", "virtual depth", "BLEU4", "sentences/s")
@@ -68,12 +67,12 @@ def measure(args, sides, passes):
 
 def draw(rows, title):
     """Quality against speed, a point for each depth."""
-    figure = Figure(figsize=(6, 4))
+    figure = figures.new(figsize=(6, 4))
     axes = figure.subplots()
     axes.plot([row["sentences/s"] for row in rows], [row["BLEU4"] for row in rows], marker="o")
     for row in rows:
         axes.annotate(f"{row['passes']}", (row["sentences/s"], row["BLEU4"]), textcoords="offset points", xytext=(5, 5))
-    axes.set(xlabel="sentences/s", ylabel="BLEU4", title=title)
+    axes.set(xlabel="sentences/s", ylabel="BLEU4", title=figures.plain(title))
     axes.grid(alpha=0.3)
     return figure
 
@@ -100,10 +99,7 @@ def main():
     if not any(args.data.glob(f"{args.subset}.*.idx")):
         raise SystemExit(f"{args.data} has no {args.subset} set; give a folder of fairseq-preprocess, or --subset.")
     numbers = chosen(args.passes, max(passes for _, passes in sides.values()))
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SystemExit(f"--out: {args.out} cannot be made a folder: {error.strerror}.") from error
+    figures.output_folder(args.out)
     rows = [measure(args, sides, passes) for passes in numbers]
     cells = [[str(row[name]) for name in HEADER] for row in rows]
     results = {"checkpoint": str(args.checkpoint), "subset": args.subset, "generate": args.generate_words}

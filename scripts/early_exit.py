@@ -27,7 +27,6 @@ import torch
 import trained
 from fairseq import utils
 from fairseq.dataclass.configs import FairseqConfig
-from matplotlib.figure import Figure
 from omegaconf import OmegaConf
 from tqdm import tqdm
 
@@ -168,7 +167,7 @@ def most_speed(exits, seconds, by_passes, prediction):
 
 def draw(rows):
     """Quality against the bound of speed."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = figures.new(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot([row["speed at most"] for row in rows], [row["BLEU"] for row in rows], marker="o")
     for row in rows:

@@ -1,30 +1,44 @@
-"""What the plotting scripts share: pictures and CSV files that appear whole or not at all."""
+"""What the plotting scripts share: pictures and CSV files that appear whole or not at all.
 
-import contextlib
+matplotlib is imported where a picture is drawn, so that --help and whatever draws none do without it.
+"""
+
 import csv
+import importlib.util
 import io
-import os
 
 import files
-import matplotlib
 
-matplotlib.use("Agg")  # a file, not a window
-import matplotlib.pyplot as plt
+
+def check_matplotlib():
+    """Exit with one sentence if matplotlib is not installed."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise SystemExit("matplotlib is not installed: pip install '.[plot]'")
+
+
+def output_folder(path):
+    """Make the folder for results with a picture among them, as files.output_folder does, if one can be drawn."""
+    check_matplotlib()
+    files.output_folder(path)
+
+
+def new(**options):
+    """Return an empty figure of matplotlib, which needs no window; ``options`` are its own."""
+    check_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(**options)
+
+
+def plain(text):
+    """Return a label that shows ``text`` as it is: what stands between two dollar signs would be taken for TeX."""
+    return text.replace("$", r"\$")
 
 
 def save(figure, path):
-    """Write a matplotlib figure as PNG under a temporary name, rename it, and close the figure."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a figure as PNG with ``files.whole``."""
+    with files.whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise SystemExit(f"{path} cannot be written: {error.strerror}.") from error
-    finally:
-        plt.close(figure)
 
 
 def write_csv(path, header, rows):

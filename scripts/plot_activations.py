@@ -14,7 +14,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import trained
-from matplotlib.figure import Figure
 
 SIDES = ("encoder", "decoder")
 PERCENTILES = {"p1": 1, "p25": 25, "median": 50, "p75": 75, "p99": 99}
@@ -86,7 +85,7 @@ def observe(model, batches):
 
 def draw(rows):
     """Return a figure, a column for each side: the distributions above, what the applications do below."""
-    figure = Figure(figsize=(12, 8), layout="constrained")
+    figure = figures.new(figsize=(12, 8), layout="constrained")
     panels = figure.subplots(2, 2, squeeze=False)
     for column, name in enumerate(SIDES):
         own = [dict(zip(HEADER, row)) for row in rows if row[0] == name]

@@ -8,10 +8,8 @@ channels, with the standard deviation. Nothing but data is read from a checkpoin
 import argparse
 from pathlib import Path
 
-import figures  # first: it tells matplotlib to draw files, not windows
-import matplotlib.pyplot as plt
-from average_checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file
-from matplotlib.lines import Line2D
+import figures
+from average_checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file, updates_of
 
 HEADER = ("updates", "side", "block", "pass", "sublayer", "which", "value", "standard deviation")
 MEANING = {"c1": "c1, of the stream", "c2": "c2, of the sublayer's output"}
@@ -37,10 +35,7 @@ def read(path):
         SystemExit: the checkpoint has not both.
     """
     checkpoint = load(path)
-    history = checkpoint.get("optimizer_history")
-    updates = history[-1].get("num_updates") if history else None
-    if updates is None:
-        raise SystemExit(f"{path} does not say after how many updates it was saved; it is no checkpoint of a training.")
+    updates = updates_of(checkpoint, path)
     values = package_file("coefficients.py")["coefficients"](checkpoint["model"].items())
     if not values:
         raise SystemExit(
@@ -68,10 +63,13 @@ def draw(lines, path):
     """Write the picture: a row for each side, a column for c1 and c2; colours tell blocks, styles sublayers."""
     sides, columns = (sorted({place[field] for place in lines}, reverse=not field) for field in (0, 4))
     blocks, passes = (sorted({place[field] for place in lines}) for field in (1, 2))
-    colours = dict(zip(blocks, plt.get_cmap("viridis")([index / len(blocks) for index in range(len(blocks))])))
     markers = {pass_: "." if pass_ == "all" else f"${pass_}$" for pass_ in passes}
-    size = {"figsize": (6 * len(columns), 4 * len(sides)), "layout": "constrained"}
-    figure, grid = plt.subplots(len(sides), len(columns), squeeze=False, sharex=True, **size)
+    figure = figures.new(figsize=(6 * len(columns), 4 * len(sides)), layout="constrained")
+    from matplotlib import colormaps  # here, since figures.new says it if there is no matplotlib
+    from matplotlib.lines import Line2D
+
+    colours = dict(zip(blocks, colormaps["viridis"]([index / len(blocks) for index in range(len(blocks))])))
+    grid = figure.subplots(len(sides), len(columns), squeeze=False, sharex=True)
     for side, row in zip(sides, grid, strict=True):
         for which, axes in zip(columns, row, strict=True):
             axes.axhline(1, color="0.7", linewidth=1)
@@ -116,6 +114,7 @@ def main():
     args = parse_args()
     package_file("safe_globals.py")["allow_fairseq_globals"]()
     lines = development(checkpoints(args.checkpoints))
+    figures.output_folder(args.out)
     figures.write_csv(args.out / "coefficients.csv", HEADER, rows(lines))
     draw(lines, args.out / "coefficients.png")
     print(f"Coefficients: {args.out / 'coefficients.png'}\nAll values: {args.out / 'coefficients.csv'}")

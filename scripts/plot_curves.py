@@ -21,7 +21,7 @@ def read(logs, names):
     if len(names) != len(logs):
         raise SystemExit(f"--names: {len(names)} names for {len(logs)} logs; give each log one.")
     if len(set(names)) < len(names):
-        raise SystemExit("--names: two logs have the same name; give each log one of its own.")
+        raise SystemExit("Two logs have the same name: name each log once, and call each its own with --names.")
     runs = {name: training_log.curves(log) for name, log in zip(names, logs, strict=True)}
     for log, points in zip(logs, runs.values(), strict=True):
         if not any(points.values()):
@@ -53,6 +53,7 @@ def main():
     args = parse_args()
     runs = read(args.logs, args.names or list(map(str, args.logs)))
     panels = [(quantity,) for quantity in QUANTITIES if any(points[quantity] for points in runs.values())]
+    figures.output_folder(args.out)
     figures.write_csv(args.out / "curves.csv", ("run", "quantity", "updates", "value"), rows(runs))
     curves.draw(runs, panels, args.out / "curves.png")
     print(f"Learning curves: {args.out / 'curves.png'}\nAll points: {args.out / 'curves.csv'}")

@@ -13,7 +13,10 @@ import platform
 from pathlib import Path
 
 import curves
+import figures
+import files
 import generated
+import lines
 import surroundings
 import training_log
 from tables import markdown
@@ -95,26 +98,26 @@ def parse_args():
     parser.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
     parser.add_argument("--samples", type=int, default=5, help="sample translations to print (default: 5)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.samples < 1:
+        parser.error(f"--samples {args.samples} must be at least 1.")
+    return args
 
 
 def main():
     """Run the command line."""
     args = parse_args()
-    sources, references = (
-        (args.corpus / f"test.{language}").read_text(encoding="utf-8").splitlines() for language in args.languages
-    )
+    figures.output_folder(args.out)
+    sources, references = (list(lines.read_lines(args.corpus / f"test.{language}")) for language in args.languages)
+    corpus = json.loads("\n".join(lines.read_lines(args.corpus / "corpus.json")))
     systems, versions = {}, {"source": sources, "reference": references}
     for name, folder in args.system:
         systems[name], versions[name] = measure(folder, references)
-    samples = [dict(zip(versions, texts, strict=True)) for texts in zip(*versions.values(), strict=True)][
-        : args.samples
-    ]
+    samples = [dict(zip(versions, texts, strict=True)) for texts in lines.aligned(versions)][: args.samples]
 
     curves.draw(systems, [("train", "valid")], args.out / "learning_curves.png")
-    results = {**environment(), "corpus": json.loads((args.corpus / "corpus.json").read_text())}
-    results.update(systems=systems, samples=samples)
-    (args.out / "results.json").write_text(json.dumps(results, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    results = {**environment(), "corpus": corpus, "systems": systems, "samples": samples}
+    files.write_json(args.out / "results.json", results)
 
     any_system = next(iter(systems.values()))
     print(f"\n{table(systems)}\n\nBLEU {any_system['bleu_signature']}\nchrF {any_system['chrf_signature']}")

@@ -9,7 +9,7 @@ def updates_in(path):
     import average_checkpoints  # here, since it brings torch, which --help does without
 
     average_checkpoints.package_file("safe_globals.py")["allow_fairseq_globals"]()
-    return average_checkpoints.load(path)["optimizer_history"][-1]["num_updates"]
+    return average_checkpoints.updates_of(average_checkpoints.load(path), path)
 
 
 def updates_done(folder):

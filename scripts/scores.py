@@ -11,7 +11,11 @@ from collections import namedtuple
 
 import generated
 import sacrebleu
-from sacremoses import MosesDetokenizer
+
+try:
+    from sacremoses import MosesDetokenizer
+except ImportError as error:
+    raise SystemExit("sacremoses is not installed: pip install '.[recipes]'") from error
 
 Score = namedtuple("Score", "value how")
 

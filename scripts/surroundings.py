@@ -56,8 +56,9 @@ def commit(folder):
 
 
 def packages():
-    """The version of Python and of every installed package."""
-    installed = {package.metadata["Name"]: package.version for package in metadata.distributions()}
+    """The version of Python and of every installed package; what an interrupted pip left, without a name, is none."""
+    named = [(package.metadata.get("Name"), package.version) for package in metadata.distributions()]
+    installed = {name: version for name, version in named if name}
     return {"python": platform.python_version(), **dict(sorted(installed.items(), key=lambda item: item[0].lower()))}
 
 

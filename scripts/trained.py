@@ -5,6 +5,7 @@ import logging
 from pathlib import Path
 
 import average_checkpoints
+import figures
 import torch
 from fairseq import checkpoint_utils, utils
 from fairseq.data import data_utils
@@ -77,12 +78,7 @@ def batches(model, task, subset, wanted, max_tokens, max_sentences=None):
     return [utils.apply_to_sample(lambda tensor: tensor.to(device), sample) for sample in samples]
 
 
-def output_folder(path):
-    """Make the folder for the results, before the work rather than after it, or exit with one sentence."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SystemExit(f"--out: {path} cannot be made a folder: {error.strerror}.") from error
+output_folder = figures.output_folder  # these scripts all draw
 
 
 def at_least(least):
@@ -95,6 +91,14 @@ def at_least(least):
         return value
 
     return number
+
+
+def seed(word):
+    """A type for argparse: a whole number that torch takes for a seed."""
+    value = int(word)
+    if not -(2**63) <= value < 2**64:
+        raise argparse.ArgumentTypeError(f"{value}: give a number below 2**64")
+    return value
 
 
 def parser(description):

@@ -1,5 +1,6 @@
 """Read the log that ``fairseq-train --log-format json`` prints."""
 
+import contextlib
 import json
 import re
 import statistics
@@ -13,11 +14,18 @@ PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
 
 
 def parse_line(line):
-    """Return ``(tag, values)`` of a report, whose tag is train, train_inner or valid, else ``(None, {})``."""
+    """Return ``(tag, values)`` of a report, whose tag is train, train_inner or valid, else ``(None, {})``.
+
+    The number of updates is an int, all else is as fairseq wrote it. A damaged report is none.
+    """
     match = REPORT.search(line)
-    values = json.loads(match[1]) if match else {}
-    tag = next((tag for name, tag in TAGS.items() if name in values), None)
-    return tag, values if tag else {}
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        values = json.loads(match[1]) if match else {}
+        for name, tag in TAGS.items():
+            if name in values:
+                values[name] = int(float(values[name]))  # fairseq writes 1000000 as 1e+06
+                return tag, values
+    return None, {}
 
 
 def curves(path):
@@ -49,14 +57,19 @@ def opened(path):
 
 
 def append(points, updates, value):
-    """Append a point, in place of those at its update and later ones."""
-    while points and points[-1][0] >= int(updates):
-        points.pop()
-    points.append([int(updates), float(value)])
+    """Append a point, in place of those at its update and later ones, unless its value is missing or damaged."""
+    with contextlib.suppress(TypeError, ValueError):
+        point = [updates, float(value)]
+        while points and points[-1][0] >= updates:
+            points.pop()
+        points.append(point)
 
 
 def likelihood(values, prefix):
-    """Return a report's negative log-likelihood; a criterion without label smoothing reports it as its loss alone."""
+    """Return a report's negative log-likelihood; a criterion without label smoothing reports it as its loss alone.
+
+    None if it reports neither.
+    """
     return values.get(f"{prefix}nll_loss", values.get(f"{prefix}loss"))
 
 
@@ -72,7 +85,8 @@ def summarise(path):
         for line in log:
             tag, values = parse_line(line)
             if tag == "train_inner":
-                speeds.append(float(values["wps"]))
+                with contextlib.suppress(KeyError, TypeError, ValueError):  # missing or damaged
+                    speeds.append(float(values["wps"]))
             elif not options:
                 options = {f"{side}_{name}": int(number) for side, name, number in OPTION.findall(line)}
             elif match := PARAMETERS.search(line):

@@ -56,19 +56,22 @@ def translate(data_bin, model, split, options, log_path):
     ]
     done = 0
     temporary = log_path.with_name(f"{log_path.name}.tmp")
-    with (
-        open(temporary, "w", encoding="utf-8") as log,
-        subprocess.Popen(
-            list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
-        ) as process,
-    ):
-        for line in process.stdout:
-            log.write(line)
-            done += line.startswith("D-")
-            if line.startswith("D-") and done % 1000 == 0:
-                print(f"{split}: {done:,} sentences translated", flush=True)
+    try:
+        with (
+            open(temporary, "w", encoding="utf-8") as log,
+            subprocess.Popen(
+                list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+            ) as process,
+        ):
+            for line in process.stdout:
+                log.write(line)
+                done += line.startswith("D-")
+                if line.startswith("D-") and done % 1000 == 0:
+                    print(f"{split}: {done:,} sentences translated", flush=True)
+    except OSError as error:
+        raise SystemExit(f"{temporary} cannot be written: {error.strerror}.") from error
     if process.returncode:
-        raise SystemExit(f"evaluate: fairseq-generate failed; see the end of {temporary}.")
+        raise SystemExit(f"fairseq-generate failed; see the end of {temporary}.")
     temporary.replace(log_path)
 
 
@@ -86,7 +89,7 @@ def system_translations(folder, data_bin, splits, last, options, out):
     Returns:
         the averaged checkpoints, and {name of the set: (tokenised translations, sentences/s, text of the log)}.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    files.output_folder(out)
     checkpoints = last_checkpoints(folder, last)
     model = out / "averaged.pt"
     once(model, seal(checkpoints), lambda: average(checkpoints, model))

@@ -1,6 +1,7 @@
 """The recipes' evaluate.sh: every kind of score is what its own tool says, and the table holds them apart."""
 
 import importlib
+import runpy
 import subprocess
 import sys
 
@@ -118,6 +119,13 @@ def test_reference_of_sacrebleu(scores, monkeypatch, tmp_path):
     )
     monkeypatch.setattr(sacrebleu, "get_reference_files", lambda name, pair: sys.exit(1))
     assert "cannot be had from sacreBLEU" in scores.sacrebleu_reference("wmt14/full", "en-de", 2)[1]
+
+
+def test_without_sacremoses(scores, monkeypatch):
+    """One sentence, before any translation."""
+    monkeypatch.setitem(sys.modules, "sacremoses", None)
+    with pytest.raises(SystemExit, match=r"^sacremoses is not installed: pip install"):
+        runpy.run_path(scores.__file__)
 
 
 def sacrebleu_cache(folder, lines):

@@ -104,6 +104,16 @@ def test_output_keeps_options_and_drops_optimizer(average, tmp_path):
     assert checkpoint["cfg"]["model"].arch == "sret_transformer_tiny"
     assert checkpoint["extra_state"] == {"train_iterator": {"epoch": 3}}
     assert "last_optimizer_state" not in checkpoint
+    path = write_checkpoint(tmp_path / "c.pt", {"weight": torch.ones(1)}, extra_state=None)
+    assert average("--inputs", path)["extra_state"] == {}
+
+
+def test_torchs_old_format(average, tmp_path):
+    """Which is no zip archive."""
+    checkpoint = torch.load(write(tmp_path / "a.pt", 1), weights_only=True)
+    torch.save(checkpoint, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    weight = average("--inputs", tmp_path / "old.pt", write(tmp_path / "b.pt", 2))["model"]["weight"]
+    assert weight.equal(torch.tensor([1.5]))
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,7 @@ def test_refuses_missing_tensors(refusal, tmp_path):
     [
         (["--encoder-recursions", 3], "has to divide the 4 encoder layers"),
         (["--decoder-recursion-span", 2], "has to divide the 6 decoder layers"),
-        (["--encoder-recursions", 0], "has to divide"),
+        (["--encoder-recursions", 0], "must be a whole number, 1 or more"),
         (["--encoder-slices", "2,2,2"], "names 3 passes"),
         (["--nll-ratio", -1], "must be 0 or more"),
         (["--no-encoder-normalize-before"], "is as in --input"),

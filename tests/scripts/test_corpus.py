@@ -119,6 +119,13 @@ def test_bad_text_is_refused_in_one_sentence(tmp_path, source, target, words):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "out").touch()
+    done = run(tmp_path, text("wort", 100), text("word", 100))
+    assert done.returncode == 1
+    assert done.stderr == f"--out: {tmp_path / 'out'} cannot be made a folder to write in: File exists.\n"
+
+
 def test_a_missing_file_and_a_lone_option_are_refused(tmp_path):
     done = run(tmp_path, b"a\n", b"a\n", "--source-text", "no/such/file")
     assert done.returncode and done.stderr.startswith("--source-text: cannot read no/such/file")

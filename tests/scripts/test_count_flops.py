@@ -160,6 +160,21 @@ def test_table_picture_and_csv(run, capsys, tmp_path):
     assert (tmp_path / "flops.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_without_matplotlib(run, monkeypatch, tmp_path, capsys):
+    """Only a picture needs it."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    run(f"{SRET} {LENGTHS} --csv {tmp_path / 'flops.csv'}")
+    assert "total" in capsys.readouterr().out and (tmp_path / "flops.csv").exists()
+    with pytest.raises(SystemExit, match=r"^matplotlib is not installed: pip install"):
+        run(f"{SRET} {LENGTHS} --png {tmp_path / 'flops.png'}")
+
+
+@pytest.mark.parametrize("option", ["--csv", "--png"])
+def test_an_empty_name_of_a_file(run, option):
+    with pytest.raises(SystemExit, match=f"{option} '.' is no file; give the name of one"):
+        run(f"{SRET} {LENGTHS}", option, "")
+
+
 def test_beside_another_model(run, capsys):
     """Named as one word; without NLL and slices, two passes over half as many blocks cost what fairseq's layers do."""
     run(

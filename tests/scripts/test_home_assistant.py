@@ -73,3 +73,9 @@ def test_a_download_is_moved_into_place_and_verified(home_assistant, wheel, monk
     target = tmp_path / "download"
     assert home_assistant.fetch(target).read_bytes() == wheel.read_bytes()
     assert [path.name for path in target.iterdir()] == [wheel.name]
+
+
+def test_a_folder_that_cannot_be_is_one_clear_sentence(home_assistant, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"--download: .*/file/sub/.*\.whl cannot be put there or read: Not a dir"):
+        home_assistant.fetch(tmp_path / "file" / "sub")

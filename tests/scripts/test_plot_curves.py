@@ -96,6 +96,15 @@ def test_without_bleu_no_panel(plot, panels, tmp_path):
     assert rows(tmp_path)[1][0] == str(log)
 
 
+def test_a_name_with_dollar_signs(plot, tmp_path):
+    """It is no TeX."""
+    log = tmp_path / r"$\frac$.log"
+    log.write_text(inner(100, 5))
+    plot(log, "--out", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["curves.csv", "curves.png"]
+    assert rows(tmp_path / "out")[1][0] == str(log)
+
+
 def test_a_resumed_log_keeps_what_came_later(plot, tmp_path):
     """Resumed at 100, with a report cut off by the kill; 300 belongs to what was lost."""
     first = inner(100, 8) + inner(200, 7) + valid(200, 7.5) + inner(300, 6)
@@ -134,6 +143,7 @@ def test_the_quickstart_draws_both_losses_in_one_panel(import_script, panels, tm
     [
         (["good", "good2", "--names", "A"], "--names: 1 names for 2 logs"),
         (["good", "good2", "--names", "A", "A"], "the same name"),
+        (["good", "good"], "Two logs have the same name: name each log once, and call each its own with --names."),
         (["good", "none"], "none cannot be read: No such file or directory."),
         (["folder"], "folder cannot be read: Is a directory."),
         (["good", "simple"], "simple holds no reports of fairseq-train --log-format json"),

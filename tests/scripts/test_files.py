@@ -1,0 +1,36 @@
+"""scripts/files.py writes files whole or not at all, and finds out before the work whether it can."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def files(import_script):
+    """The script as a module."""
+    return import_script("files")
+
+
+def test_whatever_fails_leaves_nothing(files, tmp_path):
+    """An error of another kind than the disk's goes on as it is; the file that was there stays."""
+    path = tmp_path / "file"
+    files.write_text(path, "old")
+    with pytest.raises(ValueError, match="halfway"), files.whole(path) as temporary:
+        temporary.write_text("half")
+        raise ValueError("halfway")
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "old"
+
+
+def test_a_file_that_cannot_be_written(files, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"file/x\.json cannot be written: (File exists|Not a directory)\."):
+        files.write_json(tmp_path / "file" / "x.json", {})
+
+
+def test_output_folder(files, tmp_path):
+    """It is made, and nothing stays in it; one where root may write by its mode but cannot is found."""
+    files.output_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    for folder in ("/dev/null/x", "/sys/kernel"):
+        with pytest.raises(SystemExit, match=f"--out: {folder} cannot be made a folder to write in: "):
+            files.output_folder(Path(folder))

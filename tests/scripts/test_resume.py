@@ -1,0 +1,14 @@
+"""scripts/resume.py reads from checkpoints how far a training came."""
+
+import pytest
+import torch
+from checkpoint_fixtures import write_checkpoint
+
+
+def test_a_checkpoint_that_does_not_say_its_updates(import_script, tmp_path):
+    """One sentence for what other programs may have left out."""
+    resume = import_script("resume")
+    for history in (None, [], [{}]):
+        write_checkpoint(tmp_path / "checkpoint_last.pt", {"x": torch.ones(1)}, optimizer_history=history)
+        with pytest.raises(SystemExit, match=r"checkpoint_last\.pt does not say after how many updates"):
+            resume.updates_done(tmp_path)
