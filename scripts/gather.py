@@ -37,7 +37,7 @@ def read(folder):
 
 def check_same_kind(runs):
     """Exit with one sentence if two runs were trained or have scores of one name that were made differently."""
-    budgets = {found["budget"]: run for run, found in runs.items()}
+    budgets = {found["budget"]: run for run, found in runs.items() if found["budget"]}
     if len(budgets) > 1:
         trained = "; ".join(f"{run.name} seed {run.seed}: {budget}" for budget, run in budgets.items())
         raise SystemExit(

@@ -45,9 +45,10 @@ def finished(folder, max_update):
 def budget(folder):
     """What the last start of a run was asked for, in words; None where there is no record of it."""
     start = (read(folder) or {"starts": [{}]})["starts"][-1]
-    if "batch" not in start:
+    try:
+        return f"{start['max_update']:,} updates of {start['batch']['batch_tokens']:,} tokens in {start['precision']}"
+    except KeyError:  # made by an earlier version
         return None
-    return f"{start['max_update']:,} updates of {start['batch']['batch_tokens']:,} tokens in {start['precision']}"
 
 
 def seconds(folder):
