@@ -1,6 +1,7 @@
 """Translate a set with the average of a run's last checkpoints, once."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -60,7 +61,11 @@ def translate(data_bin, model, split, options, log_path):
         with (
             open(temporary, "w", encoding="utf-8") as log,
             subprocess.Popen(
-                list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8"
+                list(map(str, command)),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                encoding="utf-8",
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},  # so that no warning lands within a translation
             ) as process,
         ):
             for line in process.stdout:
