@@ -9,7 +9,7 @@ Usage: bash examples/quickstart.sh [OPTIONS]
 Sets up (scripts/setup.sh), gets a German-English corpus, trains a small sret_transformer and fairseq's transformer of
 the same virtual depth and width, translates the held-out test set with both, and prints a table with parameters,
 BLEU, chrF and speed, and sample translations. Leaves results.json and learning_curves.png in the output folder.
-Steps that an earlier run finished are skipped; an interrupted step is done again.
+Steps that an earlier run finished with as many threads are skipped; an interrupted step is done again.
 
   --quick              a run of about 2 minutes with few updates: it shows that all works, not how well
   --source-text FILE   own text instead: one source sentence a line, UTF-8

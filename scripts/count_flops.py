@@ -219,7 +219,7 @@ def parse_args():
     command, words = parser.parse_known_args()
     for option in ("csv", "png"):
         if (path := getattr(command, option)) and not path.name:
-            refuse(f"--{option} '{path}' is no file; give the name of one.")
+            refuse(f"--{option} names no file; give the name of one.")
     for option, least in (("source-length", 1), ("target-length", 1), ("vocabulary", 5)):
         if (value := getattr(command, option.replace("-", "_"))) < least:
             refuse(f"--{option} {value} must be at least {least}.")

@@ -4,18 +4,19 @@ import os
 import shutil
 
 
-def updates_in(path):
-    """The number of updates of a checkpoint, or exit with one sentence."""
+def read(path):
+    """Read a checkpoint; return a function for its number of updates. Either exits with one sentence if it cannot."""
     import average_checkpoints  # here, since it brings torch, which --help does without
 
     average_checkpoints.package_file("safe_globals.py")["allow_fairseq_globals"]()
-    return average_checkpoints.updates_of(average_checkpoints.load(path), path)
+    checkpoint = average_checkpoints.load(path)
+    return lambda: average_checkpoints.updates_of(checkpoint, path)
 
 
 def updates_done(folder):
     """The number of updates in a folder's last checkpoint; 0 if there is none."""
     last = folder / "checkpoint_last.pt"
-    return updates_in(last) if last.exists() else 0
+    return read(last)() if last.exists() else 0
 
 
 def mend(folder):
@@ -26,18 +27,19 @@ def mend(folder):
     Raises:
         SystemExit: there is no other checkpoint that can be read.
     """
+    last = folder / "checkpoint_last.pt"
     try:
-        return updates_done(folder)
+        updates = read(last) if last.exists() else lambda: 0
     except SystemExit:
-        last = folder / "checkpoint_last.pt"
         for other in sorted(set(folder.glob("checkpoint*.pt")) - {last}, key=os.path.getmtime, reverse=True):
             try:
-                updates = updates_in(other)
+                done = read(other)()
             except SystemExit:  # damaged too, as the one that the last was copied from may be
                 continue
             temporary = last.with_suffix(".tmp")
             shutil.copy(other, temporary)
             temporary.replace(last)
             print(f"train: {last} was damaged; going on from {other.name}, the newest sound one.")
-            return updates
+            return done
         raise
+    return updates()

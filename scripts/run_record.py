@@ -46,7 +46,7 @@ def budget(folder):
     """What the last start of a run was asked for, in words; None where there is no record of it."""
     start = (read(folder) or {"starts": [{}]})["starts"][-1]
     try:
-        return f"{start['max_update']:,} updates of {start['batch']['batch_tokens']:,} tokens in {start['precision']}"
+        return f"{start['max_update']:,} updates of {start['batch']['batch_tokens']:,} tokens"
     except KeyError:  # made by an earlier version
         return None
 

@@ -66,7 +66,7 @@ def main():
         args.out.mkdir(parents=True, exist_ok=True)
         model = train_model(splits[0], args.out, args.vocabulary)
     except OSError as error:
-        raise SystemExit(f"--out {args.out} cannot be written: {error.strerror}.") from error
+        raise SystemExit(f"--out {args.out} cannot be written: {error.strerror or error}.") from error
     for texts in splits:
         segment(model, texts, args.out)
     print(f"SentencePiece: {model.vocab_size()} pieces for both languages.")

@@ -2,7 +2,8 @@
 
 The runs come one after the other, --jobs at a time, or one on each GPU of --gpus. Each is a call of the recipe's
 train.sh, then of its evaluate.sh; both go on where they stopped, so the same command resumes a sweep. What they say is
-in the folder of the table. A run that fails does not stop the others.
+in the folder of the table. A run that fails does not stop the others. Runs of other numbers of updates or tokens, which
+an earlier call may have left, are not put into one table.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import files
 import gather
 import recipe_models
 import recipe_settings
@@ -167,9 +169,9 @@ def parse_args(words):
     parser.add_argument("--data", type=Path, metavar="DIR", help="as for train.sh")
     parser.add_argument("--out", type=Path, metavar="DIR", help="(default: sweep, in $RUNS or runs/RECIPE)")
     args = parser.parse_args(words[:split])
-    if args.table and (args.models or args.seeds):
+    if args.table and (args.models or args.seeds is not None):
         parser.error("give --models and --seeds or --table, not both.")
-    args.seeds = args.seeds or ["1"]
+    args.seeds = ["1"] if args.seeds is None else args.seeds
     if args.table and not args.table.is_file():
         parser.error(f"--table {args.table} is no file.")
     if args.jobs < 1:
@@ -186,10 +188,7 @@ def main():
     check_runs(runs, args.recipe)
     folder = recipe_settings.runs_folder(args.recipe).resolve()
     out = (args.out or folder / "sweep").resolve()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SystemExit(f"sweep: --out {out} cannot be made: {error.strerror}.") from error
+    files.output_folder(out)
     sweep = Sweep(args.recipe, folder, out, args.data and args.data.resolve(), args.train_words, args.gpus)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, sweep.end)

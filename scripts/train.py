@@ -186,7 +186,7 @@ def parse_args(words):
 def identity(args, settings):
     """What a folder holds a run of: other updates, batches and machines are the same run, gone on with.
 
-    An index holds the lengths of all sentences, and the text begins with its words: they tell one text from another.
+    An index holds the lengths of all sentences; with the beginning of the text it tells one text from another.
     """
     source, target = settings.languages
     binarised = args.data / "data-bin"
@@ -198,18 +198,17 @@ def identity(args, settings):
         "options": shlex.join(args.fairseq_options),
         "dictionary": digest(binarised / f"dict.{target}.txt"),
         "text": digest(*(side.with_name(f"{side.name}.idx") for side in text)),
-        "words": digest(*(side.with_name(f"{side.name}.bin") for side in text)),
-        "settings": shlex.join(settings.words),
+        "beginning": digest(*(side.with_name(f"{side.name}.bin") for side in text), size=1 << 24),
+        "train.yaml": hashlib.sha256(shlex.join(settings.words).encode()).hexdigest()[:12],
     }
 
 
-def digest(*paths):
-    """The beginning of the SHA-256 of files."""
+def digest(*paths, size=-1):
+    """The beginning of the SHA-256 of files, or of the first ``size`` bytes of each."""
     total = hashlib.sha256()
     for path in paths:
         with open(path, "rb") as file:
-            while block := file.read(1 << 24):
-                total.update(block)
+            total.update(file.read(size))
     return total.hexdigest()[:12]
 
 

@@ -97,7 +97,7 @@ def seed(word):
     """A type for argparse: a whole number that torch takes for a seed."""
     value = int(word)
     if not -(2**63) <= value < 2**64:
-        raise argparse.ArgumentTypeError(f"{value}: give a number below 2**64")
+        raise argparse.ArgumentTypeError(f"{value}: give a number from -2**63 to 2**64 - 1")
     return value
 
 

@@ -73,6 +73,8 @@ def translate(data_bin, model, split, options, log_path):
                 done += line.startswith("D-")
                 if line.startswith("D-") and done % 1000 == 0:
                     print(f"{split}: {done:,} sentences translated", flush=True)
+    except BrokenPipeError:  # of what is printed here
+        raise
     except OSError as error:
         raise SystemExit(f"{temporary} cannot be written: {error.strerror}.") from error
     if process.returncode:

@@ -14,7 +14,7 @@ import zipfile
 import zlib
 
 ZIP_SIGNATURE = b"PK\x03\x04"
-FOLDER, ENCRYPTED = 0x10, 0x1  # bits of an entry's external attributes, of its flags
+FOLDER = 0x10  # a bit of an entry's external attributes
 
 
 class DamagedCheckpoint(SystemExit, ValueError):
@@ -40,9 +40,9 @@ def verify(path: str) -> None:
     if damaged is not None:
         raise DamagedCheckpoint(f"{path} is damaged (wrong checksum of {damaged}); use another or copy it anew.")
     for entry in archive.infolist():
-        # torch writes none of these, and takes a tensor in a "folder" for one that has no data.
-        if entry.external_attr & FOLDER or entry.flag_bits & ENCRYPTED or entry.compress_type != zipfile.ZIP_STORED:
-            raise DamagedCheckpoint(f"{path} is damaged (directory entry of {entry.filename}); copy it anew.")
+        # torch.save writes no such entries, and torch takes a tensor in a "folder" for one that has no data.
+        if entry.external_attr & FOLDER or entry.compress_type != zipfile.ZIP_STORED:
+            raise DamagedCheckpoint(f"{path} is damaged or no checkpoint (entry of {entry.filename}); use another.")
 
 
 def verifying(load):
@@ -70,7 +70,7 @@ def atomic(copy):
         try:
             copied = copy(src_path, partial, overwrite=overwrite)
         except BaseException:
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.remove(partial)
             raise
         if copied:

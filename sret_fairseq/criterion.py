@@ -120,8 +120,8 @@ class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         """Refuse models whose logits are no product with one matrix."""
         if "features_only" not in inspect.signature(unwrapped(model).forward).parameters:
             raise TrainingError(
-                "chunked_label_smoothed_cross_entropy trains models that can leave out their last layer, "
-                "sret_transformer and transformer; use label_smoothed_cross_entropy."
+                "chunked_label_smoothed_cross_entropy trains sret_transformer and transformer alone; for other models "
+                "use label_smoothed_cross_entropy."
             )
         if model.decoder.adaptive_softmax is not None:
             raise TrainingError("chunked_label_smoothed_cross_entropy knows no adaptive softmax; use adaptive_loss.")

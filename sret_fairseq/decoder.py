@@ -87,7 +87,7 @@ class SretDecoder(TransformerDecoderBase):
             incremental_state: fairseq's caches, changed in place, token by token from the first one on; or None.
             full_context_alignment: also attend to later tokens.
             alignment_layer: the recursion group whose last cross-attention is returned (default: the last group; in
-                training none, since nothing reads it there and it would cost time).
+                training none, since nothing reads it there and it would cost time, but for ``--load-alignments``).
             alignment_heads: average only the first of its heads (default: all).
 
         Returns:

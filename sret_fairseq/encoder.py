@@ -34,6 +34,7 @@ class SretEncoder(TransformerEncoderBase):
         self.passes: int = len(self.slices)  # that run; see SretTransformerModel.at_passes
         self.slice_permutation: str = cfg.slice_permutation
         self.gather_from: int = GATHER_FROM
+        self.encoded: int = 0  # sentences so far, so that each has a number of its own
 
     def build_encoder_layer(self, cfg) -> nn.Module:
         """One recursion group."""
@@ -57,7 +58,8 @@ class SretEncoder(TransformerEncoderBase):
         Returns:
             fairseq's encoder output: ``encoder_out`` [(T, B, C)], ``encoder_padding_mask`` [(B, T)],
             ``encoder_embedding`` [(B, T, C)], ``encoder_states`` [(T, B, C), ...], ``src_lengths`` [(B, 1)]; and
-            ``sentences`` [(B,)], 0 to B - 1, by which copies of a sentence are known later.
+            ``sentences`` [(B,)], a number for each, by which its copies are known later; no two calls give the same,
+            so that outputs may be joined.
         """
         padding_mask = src_tokens.eq(self.padding_idx)
         has_padding = bool(padding_mask.any())
@@ -84,6 +86,8 @@ class SretEncoder(TransformerEncoderBase):
         if self.layer_norm is not None:
             x = self.layer_norm(x)
 
+        first = self.encoded
+        self.encoded = first + src_tokens.size(0)
         lengths = (~padding_mask).sum(dim=1, dtype=torch.int32).reshape(-1, 1)
         return {
             "encoder_out": [x],
@@ -93,7 +97,7 @@ class SretEncoder(TransformerEncoderBase):
             "fc_results": [],
             "src_tokens": [],
             "src_lengths": [lengths],
-            "sentences": [torch.arange(src_tokens.size(0), device=src_tokens.device)],
+            "sentences": [torch.arange(first, self.encoded, device=src_tokens.device)],
         }
 
     @torch.jit.export

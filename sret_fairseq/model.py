@@ -7,6 +7,7 @@ import logging
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer import TransformerModel
 from fairseq.models.transformer import transformer_legacy as fairseq_architectures
+from fairseq.utils import safe_getattr
 from omegaconf import OmegaConf, open_dict
 
 from sret_fairseq import coefficient_log, dictionaries, options
@@ -46,6 +47,7 @@ class SretTransformerModel(TransformerModel):
         if OmegaConf.is_config(args):  # from fairseq-hydra-train
             # fairseq finds options that its own transformer has not in a Namespace only.
             namespace = argparse.Namespace(**OmegaConf.to_container(args, resolve=True))
+            namespace.load_alignments = safe_getattr(getattr(task, "cfg", None), "load_alignments", False)
             model = cls.build_model(namespace, task)
             with open_dict(args):
                 args.update(vars(namespace))  # what was built, for the checkpoint

@@ -126,7 +126,7 @@ def test_refusals():
     sizes = argparse.Namespace(encoder_layers=1, decoder_layers=1, criterion="")
     lstm.base_architecture(sizes)
     other = lstm.LSTMModel.build_model(sizes, Task())
-    with pytest.raises(TrainingError, match="trains models that can leave out their last layer"):
+    with pytest.raises(TrainingError, match="trains sret_transformer and transformer alone"):
         ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1)(other, sample())
     quantised = build_sret()
     quantised.decoder.output_projection = IntLinear(24, 24, p=0.5)

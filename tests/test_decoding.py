@@ -91,7 +91,7 @@ def test_beams_of_a_sentence_share_the_caches_of_the_encoder():
 
 
 def test_joined_outputs_of_the_encoder_are_different_sentences():
-    """Sentences that were encoded one by one all have the number 0: their rows tell that they are no copies."""
+    """Sentences that were encoded one by one are not taken for copies of one, also when they change places."""
     model = build_sret()
     sources, targets = torch.stack([source(7), source(7, seed=1)]), torch.stack([target(6), target(6, seed=1)])
     alone = [model.encoder(tokens[None], None) for tokens in sources]
@@ -99,10 +99,12 @@ def test_joined_outputs_of_the_encoder_are_different_sentences():
         name: [torch.cat(pair, dim=int(name == "encoder_out")) for pair in zip(*(out[name] for out in alone))]
         for name in alone[0]
     }
-    state, steps = {}, []
-    for step in range(targets.size(1)):
-        steps.append(model.decoder(targets[:, : step + 1], encoder_out=joined, incremental_state=state)[0])
-    torch.testing.assert_close(torch.cat(steps, dim=1), logits(model, sources, targets), atol=2e-5, rtol=0)
+    for order in ([0, 1], [1, 0]):
+        encoder_out = model.encoder.reorder_encoder_out(joined, torch.tensor(order))
+        state, steps = {}, []
+        for step in range(targets.size(1)):
+            steps.append(model.decoder(targets[:, : step + 1], encoder_out=encoder_out, incremental_state=state)[0])
+        torch.testing.assert_close(torch.cat(steps, dim=1), logits(model, sources[order], targets), atol=2e-5, rtol=0)
 
 
 @TABLE

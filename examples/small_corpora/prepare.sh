@@ -16,7 +16,7 @@ Usage: bash examples/small_corpora/prepare.sh --raw DIR [OPTIONS]
 
 Prepares a small corpus, such as Multi30k: tokenised, lower-cased, joint BPE; pairs with an empty side, with more than 250
 pieces or with lengths beyond 1 to 9 are dropped from the training text. Text that has BPE's marks (@@) already is taken
-as it is.
+as it is, but for white space.
 
 Environment variable: LANGUAGES, source and target (default: 'en de').
 

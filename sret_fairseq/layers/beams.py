@@ -22,19 +22,15 @@ def beam_size(encoder_out: Optional[Dict[str, List[Tensor]]], rows: int) -> int:
     """How many rows stand for each sentence, copies of one another; 1 where that is not known or differs.
 
     Args:
-        encoder_out: the encoder's output, whose ``sentences`` tells the sentence of each row. In outputs of several
-            calls that were joined different sentences have the same number: their rows are compared.
+        encoder_out: the encoder's output, whose ``sentences`` tells the sentence of each row.
         rows: N, of the decoder's input.
     """
     if encoder_out is None or "sentences" not in encoder_out or len(encoder_out["sentences"]) == 0:
         return 1
-    sentences, encoded = encoder_out["sentences"][0], encoder_out["encoder_out"][0]
+    sentences = encoder_out["sentences"][0]
     counts = torch.unique_consecutive(sentences, return_counts=True)[1]
     beam = int(counts[0])
-    if sentences.numel() != rows or not bool((counts == beam).all()):
-        return 1
-    by_sentence = encoded.unflatten(1, [-1, beam])
-    return beam if bool((by_sentence == by_sentence[:, :, :1]).all()) else 1
+    return beam if sentences.numel() == rows and bool((counts == beam).all()) else 1
 
 
 def start(rows: int, beam: int, encoder_padding_mask: Optional[Tensor], like: Tensor) -> Dict[str, Optional[Tensor]]:

@@ -35,7 +35,7 @@ def scaled(x: Tensor, offset: Tensor) -> Tensor:
 
 
 class ScaledSum(torch.autograd.Function):
-    """``(1 + a * d1) * x + a * (1 + d2) * f``: two passes over memory forward and four backward, half of autograd's.
+    """``(1 + a * d1) * x + a * (1 + d2) * f``: few passes over memory, half of autograd's in float32.
 
     d1 and d2 are (1,) or (C,), or None for a coefficient that is fixed at 1; a is a number, the scale.
     """
@@ -57,8 +57,10 @@ class ScaledSum(torch.autograd.Function):
             x_gradient = scaled(gradient, scale * identity)
             identity_gradient = scale * dot(gradient, x, identity)
         if residual is not None:
-            offset = residual if scale == 1.0 else scale * (1 + residual.to(gradient.dtype)) - 1
-            branch_gradient = scaled(gradient, offset)
+            if scale == 1.0:
+                branch_gradient = scaled(gradient, residual)
+            else:  # in float32 at least, see ResidualCoefficients.combine
+                branch_gradient = gradient * (scale * (1 + residual.to(gradient.dtype)))
             residual_gradient = scale * dot(gradient, branch, residual)
         elif scale != 1.0:
             branch_gradient = gradient * scale

@@ -142,7 +142,7 @@ def test_scores_of_different_kinds_are_not_averaged(sweep, tmp_path, monkeypatch
 
 
 def test_runs_of_different_trainings_are_not_put_side_by_side(sweep, tmp_path):
-    """A finished run of another budget, batch or number format is no answer to what is asked now."""
+    """A finished run of another budget or batch is no answer to what is asked now."""
     gather = importlib.import_module("gather")
     run_type = importlib.import_module("sweep").Run
     done = []
@@ -151,11 +151,11 @@ def test_runs_of_different_trainings_are_not_put_side_by_side(sweep, tmp_path):
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps({"systems": {"x": {"scores": {}}}}))
         (tmp_path / seed / "train.log").touch()
-        start = {"max_update": updates, "batch": {"batch_tokens": 1000}, "precision": "fp32"}
+        start = {"max_update": updates, "batch": {"batch_tokens": 1000}}
         start |= {"begun": "2026-01-01T00:00:00+00:00", "ended": None}
         (tmp_path / seed / "run.json").write_text(json.dumps({"starts": [start]}))
         done.append((run_type("sret", seed), tmp_path / seed))
-    sentence = "sret seed 1: 3 updates of 1,000 tokens in fp32; sret seed 2: 1 updates of 1,000 tokens in fp32."
+    sentence = "sret seed 1: 3 updates of 1,000 tokens; sret seed 2: 1 updates of 1,000 tokens."
     with pytest.raises(SystemExit, match=re.escape(sentence)):
         gather.gather(done, {}, tmp_path)
     gather.gather(done[:1], {}, tmp_path)
@@ -170,7 +170,7 @@ def test_runs_of_different_trainings_are_not_put_side_by_side(sweep, tmp_path):
         ([], "sweep: no run is listed; give --models and --seeds, or --table FILE."),
         (["--table", "/nowhere"], "--table /nowhere is no file."),
         (["--table", "/nowhere", "--seeds", "1,2"], "give --models and --seeds or --table, not both."),
-        (["--models", "sret", "--out", "/dev/null/x"], "sweep: --out /dev/null/x cannot be made: Not a directory."),
+        (["--models", "sret", "--out", "/dev/null/x"], "--out: /dev/null/x cannot be made a folder to write in: "),
         (["--models", "sret", "--jobs", "0"], "--jobs 0 must be at least 1."),
     ],
 )

@@ -207,12 +207,12 @@ def test_identity_tells_texts_apart(import_script, tmp_path):
     settings = argparse.Namespace(languages=("fr", "nl"), words=["--dropout", "0.3"])
     args = argparse.Namespace(data=tmp_path, recipe=recipe, model="sret", seed=1, fairseq_options=[])
     first = train.identity(args, settings)
-    for kind, changed in (("idx", {"text"}), ("bin", {"text", "words"})):
+    for kind, changed in (("idx", {"text"}), ("bin", {"text", "beginning"})):
         (tmp_path / "data-bin" / f"train.fr-nl.nl.{kind}").write_text("new")
         second = train.identity(args, settings)
         assert {name for name in first if first[name] != second[name]} == changed
     settings.words = ["--dropout", "0.1"]  # another train.yaml
-    assert train.identity(args, settings)["settings"] != first["settings"]
+    assert train.identity(args, settings)["train.yaml"] != first["train.yaml"]
 
 
 def test_mend_takes_the_newest_sound_checkpoint(import_script, tmp_path):

@@ -171,7 +171,7 @@ def test_without_matplotlib(run, monkeypatch, tmp_path, capsys):
 
 @pytest.mark.parametrize("option", ["--csv", "--png"])
 def test_an_empty_name_of_a_file(run, option):
-    with pytest.raises(SystemExit, match=f"{option} '.' is no file; give the name of one"):
+    with pytest.raises(SystemExit, match=f"{option} names no file; give the name of one"):
         run(f"{SRET} {LENGTHS}", option, "")
 
 

@@ -190,7 +190,7 @@ def test_fairseqs_transformer_and_first_sentences(run, checkpoints, capsys):
         (["--span", 0], "--span 0.0: give a number above 0"),
         (["--span", "nan"], "--span nan: give a number above 0"),
         (["--max-sentences", 0], "0: give a number of at least 1"),
-        (["--seed", 10**20], "100000000000000000000: give a number below 2**64"),
+        (["--seed", 10**20], "100000000000000000000: give a number from -2**63 to 2**64 - 1"),
         (["--subset", "nothing"], "--subset nothing: Dataset not found"),
     ],
 )
