@@ -81,9 +81,7 @@ out=${out:-$root/runs/quickstart${quick:+-quick}}
 bash "$root/scripts/setup.sh"
 bin=$(realpath "${VENV:-$root/.venv}")/bin
 
-mkdir -p "$out" || die "--out: the folder $out cannot be made."
-exec 9>"$out/.lock" || die "--out: the folder $out cannot be written."
-flock -n 9 || die "another quickstart is at work in $out; let it finish or end it first."
+hold_folder "$out" quickstart
 
 # Without these, glibc gives the memory of every step back and the kernel clears it anew: on a 2-core CPU the
 # transformer below trained 1.2 times as fast with them.

@@ -95,10 +95,8 @@ check_options() {
 begin() {
   bash "$root/scripts/setup.sh"
   bin=$(realpath "${VENV:-$root/.venv}")/bin
-  mkdir -p "$out" || die "--out: the folder $out cannot be made."
+  hold_folder "$out" prepare.sh
   out=$(realpath "$out")
-  exec 9>"$out/.lock" || die "--out: the folder $out cannot be written."
-  flock -n 9 || die "another prepare.sh is at work in $out; let it finish or end it first."
   # Each process here has a core of its own; more threads in it would be in each other's way.
   export OMP_NUM_THREADS=1 PYTHONUNBUFFERED=1 TQDM_MININTERVAL=5
 }

@@ -4,19 +4,24 @@ import os
 import shutil
 
 
-def read(path):
-    """Read a checkpoint; return a function for its number of updates. Either exits with one sentence if it cannot."""
+def reader():
+    """The module that reads checkpoints, ready to read those of fairseq."""
     import average_checkpoints  # here, since it brings torch, which --help does without
 
     average_checkpoints.package_file("safe_globals.py")["allow_fairseq_globals"]()
-    checkpoint = average_checkpoints.load(path)
-    return lambda: average_checkpoints.updates_of(checkpoint, path)
+    return average_checkpoints
+
+
+def updates_in(path):
+    """The number of updates of a checkpoint, or exit with one sentence."""
+    read = reader()
+    return read.updates_of(read.load(path), path)
 
 
 def updates_done(folder):
     """The number of updates in a folder's last checkpoint; 0 if there is none."""
     last = folder / "checkpoint_last.pt"
-    return read(last)() if last.exists() else 0
+    return updates_in(last) if last.exists() else 0
 
 
 def mend(folder):
@@ -28,18 +33,21 @@ def mend(folder):
         SystemExit: there is no other checkpoint that can be read.
     """
     last = folder / "checkpoint_last.pt"
+    if not last.exists():
+        return 0
+    read = reader()
     try:
-        updates = read(last) if last.exists() else lambda: 0
+        checkpoint = read.load(last)
     except SystemExit:
         for other in sorted(set(folder.glob("checkpoint*.pt")) - {last}, key=os.path.getmtime, reverse=True):
             try:
-                done = read(other)()
+                updates = updates_in(other)
             except SystemExit:  # damaged too, as the one that the last was copied from may be
                 continue
             temporary = last.with_suffix(".tmp")
             shutil.copy(other, temporary)
             temporary.replace(last)
             print(f"train: {last} was damaged; going on from {other.name}, the newest sound one.")
-            return done
+            return updates
         raise
-    return updates()
+    return read.updates_of(checkpoint, last)

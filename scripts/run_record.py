@@ -36,15 +36,20 @@ def end(folder, status, updates):
     files.write_json(folder / "run.json", record)
 
 
+def last_start(folder):
+    """The record of the last start of a run, empty where there is none."""
+    return (read(folder) or {"starts": [{}]})["starts"][-1]
+
+
 def finished(folder, max_update):
     """Whether a run ended by itself, perhaps by patience, when at least so many updates were asked for."""
-    start = (read(folder) or {"starts": [{}]})["starts"][-1]
+    start = last_start(folder)
     return start.get("status") == "finished" and start.get("max_update", 0) >= max_update
 
 
 def budget(folder):
     """What the last start of a run was asked for, in words; None where there is no record of it."""
-    start = (read(folder) or {"starts": [{}]})["starts"][-1]
+    start = last_start(folder)
     try:
         return f"{start['max_update']:,} updates of {start['batch']['batch_tokens']:,} tokens"
     except KeyError:  # made by an earlier version

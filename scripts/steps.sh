@@ -1,6 +1,13 @@
 # Steps that are skipped when they were done before: source this file, call steps_begin, then step.
 # shellcheck shell=bash
 
+# hold_folder FOLDER SCRIPT: make the output folder and keep it for this run of a script alone, which has a function die.
+hold_folder() {
+  mkdir -p "$1" || die "--out: the folder $1 cannot be made."
+  exec 9>"$1/.lock" || die "--out: the folder $1 cannot be written."
+  flock -n 9 || die "another $2 is at work in $1; let it finish or end it first."
+}
+
 # steps_begin FOLDER FILE...: keep the stamps in FOLDER; what the FILEs hold decides whether old stamps still count.
 steps_begin() {
   steps_folder=$1

@@ -1,5 +1,6 @@
 """Label-smoothed cross-entropy in chunks of tokens: fairseq's loss without a tensor as large as tokens x vocabulary."""
 
+import functools
 import inspect
 
 import torch
@@ -101,6 +102,12 @@ def unwrapped(model):
     return model
 
 
+@functools.cache
+def can_leave_out_its_last_layer(kind: type) -> bool:
+    """Whether models of a class have fairseq's ``features_only``; asked at every batch, looked up once."""
+    return "features_only" in inspect.signature(kind.forward).parameters
+
+
 @register_criterion("chunked_label_smoothed_cross_entropy", dataclass=LabelSmoothedCrossEntropyCriterionConfig)
 class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     """``label_smoothed_cross_entropy``, equal up to rounding, with less memory and time.
@@ -118,7 +125,7 @@ class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     @staticmethod
     def check(model) -> None:
         """Refuse models whose logits are no product with one matrix."""
-        if "features_only" not in inspect.signature(unwrapped(model).forward).parameters:
+        if not can_leave_out_its_last_layer(type(unwrapped(model))):
             raise TrainingError(
                 "chunked_label_smoothed_cross_entropy trains sret_transformer and transformer alone; for other models "
                 "use label_smoothed_cross_entropy."
