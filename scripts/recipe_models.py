@@ -10,33 +10,40 @@ def both(**options):
     }
 
 
-Recipe = namedtuple("Recipe", "suffix depth baseline sret equal_parameters encoder_only")
+Recipe = namedtuple("Recipe", "suffix depth baseline small_baseline sret equal_parameters encoder_only")
 Recipe.__doc__ = """What the models of one recipe are made of.
 
-``suffix`` of the architectures' names; ``depth``, layers of the baseline a side; ``baseline``, its options; then those
-of the recursive models: ``sret``, as deep as the baseline; ``equal_parameters`` and ``encoder_only``, as large. A block
-costs more than a layer of fairseq's for its NLL, whose width is chosen for that.
+``suffix`` of the architectures' names; ``depth``, layers of the baseline a side; ``baseline``, its options;
+``small_baseline``, those of fairseq's model with the parameters of ``sret``; then those of the recursive models:
+``sret``, as deep as the baseline; ``equal_parameters`` and ``encoder_only``, as large. A block costs more than a layer
+of fairseq's for its NLL, whose width is chosen for that.
 """
 BLOCKS, DEPTH = "half the recipe's depth", "the recipe's depth"  # stand for numbers of a recipe
 
 
-def large(suffix, nll_ratio):
+def layers(encoder, decoder):
+    """Options of a model with these numbers of layers."""
+    return {"encoder-layers": encoder, "decoder-layers": decoder}
+
+
+def large(suffix, small_baseline, nll_ratio):
     """A recipe with 6+6 layers: with this NLL, 5 blocks applied twice have as many parameters as 6 layers."""
     five = {**both(layers=5), "nll-ratio": nll_ratio}
-    return Recipe(suffix, 6, {}, {}, five, {**five, "encoder-recursions": 3, "decoder-recursions": 1})
+    return Recipe(suffix, 6, {}, small_baseline, {}, five, {**five, "encoder-recursions": 3, "decoder-recursions": 1})
 
 
 RECIPES = {
-    "iwslt14_de_en": large("_iwslt_de_en", 0.5),
-    "wmt14_en_de": large("_wmt_en_de", 0.7),
+    "iwslt14_de_en": large("_iwslt_de_en", layers(6, 3), 0.5),
+    "wmt14_en_de": large("_wmt_en_de", layers(5, 3), 0.7),
     # Width 128, by its train.yaml.
     "small_corpora": Recipe(
         suffix="",
         depth=4,
         baseline=both(layers=4),
+        small_baseline=layers(3, 2),
         sret={**both(layers=2), "nll-ratio": 0.5},
         equal_parameters={**both(layers=3, recursions=3), "nll-ratio": 0.55},
-        encoder_only={"encoder-layers": 4, "decoder-layers": 3, "decoder-recursions": 1, "nll-ratio": 0.5},
+        encoder_only={**layers(4, 3), "decoder-recursions": 1, "nll-ratio": 0.5},
     ),
 }
 
@@ -47,6 +54,8 @@ POST_NORM = {"no-encoder-normalize-before": True, "no-decoder-normalize-before":
 MODELS = {
     "baseline": ("fairseq's transformer, post-norm as fairseq has it", "baseline", {}),
     "baseline-pre-norm": ("the same with pre-norm, as sret has it", "baseline", PRE_NORM),
+    "baseline-small": ("fairseq's transformer, post-norm, with sret's parameters", "small_baseline", {}),
+    "baseline-small-pre-norm": ("the same with pre-norm", "small_baseline", PRE_NORM),
     "sret": ("half the baseline's blocks x 2 passes: its virtual depth", "sret", {}),
     "sret-equal-parameters": ("the baseline's parameters, deeper", "equal_parameters", {}),
     "sret-encoder-only": ("the baseline's parameters, the recursion in the encoder only", "encoder_only", {}),
@@ -85,7 +94,7 @@ def model_words(name, recipe):
     _, kind, own = MODELS[name]
     options = {**getattr(facts, kind), **own}
     numbers = {BLOCKS: facts.depth // 2, DEPTH: facts.depth}
-    words = ["--arch", f"{'transformer' if kind == 'baseline' else 'sret_transformer'}{facts.suffix}"]
+    words = ["--arch", f"{'transformer' if kind.endswith('baseline') else 'sret_transformer'}{facts.suffix}"]
     for option, value in options.items():
         words.append(f"--{option}")
         if value is not True:
