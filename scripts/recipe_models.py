@@ -104,4 +104,4 @@ def model_words(name, recipe):
 
 def model_list(recipe):
     """The table as text, one model with its options a paragraph."""
-    return "\n".join(f"  {name:22} {MODELS[name][0]}\n{'':25}{' '.join(model_words(name, recipe))}" for name in MODELS)
+    return "\n".join(f"  {name:24} {MODELS[name][0]}\n{'':27}{' '.join(model_words(name, recipe))}" for name in MODELS)
