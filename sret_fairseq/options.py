@@ -45,7 +45,7 @@ def add_args(parser) -> None:
                             default=argparse.SUPPRESS,
                             help=f"post-norm {side} blocks (default: pre-norm)")
     parser.add_argument("--recursion-reverse", action="store_true",
-                        help="run every second loop of a recursion group backwards")
+                        help="run every second loop of a recursion group backwards; for spans of 2 or more")
     parser.add_argument("--nll-ratio", type=float, metavar="r",
                         help="hidden width of the non-linear projection after each pass, in multiples of the width; "
                              "0 leaves the projections out (default: 1.0)")
@@ -112,6 +112,11 @@ def validate(args) -> None:
         validate_side(args, side)
     for name in ("recursion_reverse", "residual_coefficients_per_pass", "depth_scaled_residuals"):
         require_switch(args, name)
+    require(
+        not args.recursion_reverse or max(args.encoder_recursion_span, args.decoder_recursion_span) > 1,
+        "--recursion-reverse turns loops of several blocks around, but --encoder-recursion-span and "
+        "--decoder-recursion-span are 1; give one of them 2 or more.",
+    )
     require(is_number(args.nll_ratio) and args.nll_ratio >= 0, f"--nll-ratio {args.nll_ratio} must be 0 or more.")
     for side in SIDES:
         width = getattr(args, f"{side}_embed_dim")

@@ -21,6 +21,7 @@ REFUSED = [
     ({"encoder_recursions": [2]}, "--encoder-recursions [2] must be a whole number"),
     ({"encoder_recursion_span": 0}, "--encoder-recursion-span 0"),
     ({"recursion_reverse": "false"}, "recursion_reverse 'false' must be True or False"),
+    ({"recursion_reverse": True}, "--recursion-reverse", "give one of them 2 or more"),
     ({"residual_coefficients_per_pass": "no"}, "residual_coefficients_per_pass 'no'"),
     ({"depth_scaled_residuals": 1}, "depth_scaled_residuals 1"),
     ({"decoder_normalize_before": "False"}, "decoder_normalize_before 'False'"),

@@ -19,7 +19,6 @@ def slices(draw_one, passes):
 def options(draw_one):
     """Any valid set of this project's options, over small stacks."""
     chosen = {
-        "recursion_reverse": draw_one(draw.booleans()),
         "nll_ratio": draw_one(draw.sampled_from([0.0, 0.25, 1.0])),
         "residual_coefficients": draw_one(draw.sampled_from(["both", "residual", "identity", "none"])),
         "residual_coefficients_per_pass": draw_one(draw.booleans()),
@@ -35,6 +34,8 @@ def options(draw_one):
         chosen[f"{side}_layers"] = span * groups
         chosen[f"{side}_normalize_before"] = draw_one(draw.booleans())
         chosen[f"{side}_slices"] = draw_one(slices(passes))
+    loops = max(chosen["encoder_recursion_span"], chosen["decoder_recursion_span"]) > 1
+    chosen["recursion_reverse"] = loops and draw_one(draw.booleans())
     return chosen
 
 

@@ -186,7 +186,7 @@ def test_commit(import_script, tmp_path):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        (["srett", "--cpu"], "train: unknown model 'srett'; choose one of baseline, baseline-pre-norm, baseline-small,"),
+        (["srett", "--cpu"], "train: unknown model 'srett'; choose one of baseline, baseline-pre-norm,"),
         (["sret", "--cpu", "--data", "/nowhere"], "train: /nowhere/data-bin lacks dict.de.txt; run iwslt14_de_en/pre"),
         (["sret", "--max-update", "0"], "error: argument --max-update: '0' is not a whole number of at least 1"),
         (["sret", "--", "--max-tokens", "5"], "error: --max-tokens stands behind --, where train.sh would not see it"),
