@@ -54,6 +54,17 @@ def check_same_kind(runs):
     return made
 
 
+def averages(runs):
+    """A line for the table on the number of checkpoints averaged, which ought to be the same for all runs."""
+    counts = {}
+    for run, facts in runs.items():
+        counts.setdefault(facts["averaged"], []).append(f"{run.name} seed {run.seed}")
+    if len(counts) < 2:
+        return f"checkpoints averaged: {', '.join(map(str, counts))}"
+    each = "; ".join(f"{count} of {', '.join(names)}" for count, names in counts.items())
+    return f"CAUTION, different numbers of checkpoints were averaged, which hardly compare: {each}"
+
+
 def summarise(values):
     """Number, mean and sample standard deviation (None for a single value), and the values."""
     deviation = statistics.stdev(values) if len(values) > 1 else None
@@ -93,7 +104,7 @@ def gather(done, failed, out, **facts):
     rows = [["", *(label(key) for key in shown)]]
     rows += [[name, *(cell(summaries.get(key)) for key in shown)] for name, summaries in models.items()]
     notes = [f"{label(key)}: {how}" for key, how in made.items()]
-    lines = [markdown(rows), "", "mean ± sample standard deviation over n seeds", *notes]
+    lines = [markdown(rows), "", "mean ± sample standard deviation over n seeds", averages(runs), *notes]
     lines += [f"FAILED, not in the table: {name} ({what})" for name, what in failed.items()]
     text = "\n".join(lines)
     results = {

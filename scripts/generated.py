@@ -5,6 +5,7 @@ import re
 import lines
 import sacrebleu
 
+TRANSLATION = re.compile(r"D-(\d+)\t[^\t]*\t(.*)")
 SPEED = re.compile(r"Translated ([\d,]+) sentences .*\(([\d.]+) sentences/s")
 
 
@@ -12,9 +13,8 @@ def read(path, count):
     """Return the ``count`` detokenised translations in ``path``, in order, and the sentences a second."""
     translations, speed = {}, None
     for line in lines.read_lines(path):
-        if line.startswith("D-"):
-            number, _, text = line.split("\t")
-            translations[int(number[2:])] = text
+        if match := TRANSLATION.fullmatch(line):
+            translations[int(match[1])] = match[2]
         elif match := SPEED.search(line):
             speed = float(match[2])
     if sorted(translations) != list(range(count)) or speed is None:

@@ -1,6 +1,5 @@
 """scripts/sweep.sh runs what is listed, goes on after a failure, resumes, and gathers means and deviations."""
 
-import importlib
 import json
 import re
 import statistics
@@ -126,39 +125,51 @@ def test_several_jobs(sweep, tmp_path, monkeypatch):
     assert results["runs"][0]["options"] == ["--adam-betas", "(0.9, 0.98)"]
 
 
-def test_scores_of_different_kinds_are_not_averaged(sweep, tmp_path, monkeypatch):
-    """Runs whose scores have different signatures end with one sentence."""
-    gather = importlib.import_module("gather")
-    run_type = importlib.import_module("sweep").Run
-    done = []
-    for seed, how in (("1", "version:2.5"), ("2", "version:2.6")):
-        path = tmp_path / seed / "evaluation" / "results.json"
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({"systems": {"x": {"scores": {"test": {"chrF": {"value": 1.0, "how": how}}}}}}))
-        (tmp_path / seed / "train.log").touch()
-        done.append((run_type("sret", seed), tmp_path / seed))
-    with pytest.raises(SystemExit, match=r"chrF of sret seed 2 is 'version:2\.6', that of others 'version:2\.5'"):
+@pytest.fixture
+def gathered(import_script, tmp_path):
+    """A function that gathers runs, given by what was scored and the updates of the training; it returns the table."""
+    gather = import_script("gather")
+    run_type = import_script("sweep").Run
+
+    def call(*runs):
+        done = []
+        for seed, (system, updates) in enumerate(runs, 1):
+            folder = tmp_path / str(seed)
+            (folder / "evaluation").mkdir(parents=True, exist_ok=True)
+            (folder / "evaluation" / "results.json").write_text(json.dumps({"systems": {"x": system}}))
+            start = {"begun": "2026-01-01T00:00:00+00:00", "ended": None, "max_update": updates}
+            start["batch"] = {"batch_tokens": 1000}
+            (folder / "run.json").write_text(json.dumps({"starts": [start]}))
+            (folder / "train.log").touch()
+            done.append((run_type("sret", str(seed)), folder))
         gather.gather(done, {}, tmp_path)
+        return (tmp_path / "table.txt").read_text()
+
+    return call
 
 
-def test_runs_of_different_trainings_are_not_put_side_by_side(sweep, tmp_path):
+def test_scores_of_different_kinds_are_not_averaged(gathered):
+    """Runs whose scores have different signatures end with one sentence."""
+    runs = [({"scores": {"test": {"chrF": {"value": 1.0, "how": f"version:2.{n}"}}}}, 3) for n in (5, 6)]
+    with pytest.raises(SystemExit, match=r"chrF of sret seed 2 is 'version:2\.6', that of others 'version:2\.5'"):
+        gathered(*runs)
+
+
+def test_runs_of_different_trainings_are_not_put_side_by_side(gathered):
     """A finished run of another budget or batch is no answer to what is asked now."""
-    gather = importlib.import_module("gather")
-    run_type = importlib.import_module("sweep").Run
-    done = []
-    for seed, updates in (("1", 3), ("2", 1)):
-        path = tmp_path / seed / "evaluation" / "results.json"
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({"systems": {"x": {"scores": {}}}}))
-        (tmp_path / seed / "train.log").touch()
-        start = {"max_update": updates, "batch": {"batch_tokens": 1000}}
-        start |= {"begun": "2026-01-01T00:00:00+00:00", "ended": None}
-        (tmp_path / seed / "run.json").write_text(json.dumps({"starts": [start]}))
-        done.append((run_type("sret", seed), tmp_path / seed))
+    runs = [({"scores": {}}, updates) for updates in (3, 1)]
     sentence = "sret seed 1: 3 updates of 1,000 tokens; sret seed 2: 1 updates of 1,000 tokens."
     with pytest.raises(SystemExit, match=re.escape(sentence)):
-        gather.gather(done, {}, tmp_path)
-    gather.gather(done[:1], {}, tmp_path)
+        gathered(*runs)
+    gathered(*runs[:1])
+
+
+def test_different_numbers_of_averaged_checkpoints(gathered):
+    """The table says so when the scores of one run are those of an average of fewer checkpoints."""
+    runs = [({"scores": {}, "averaged": ["file"] * count}, 3) for count in (2, 2, 1)]
+    sentence = "CAUTION, different numbers of checkpoints were averaged, which hardly compare: "
+    assert f"{sentence}2 of sret seed 1, sret seed 2; 1 of sret seed 3\n" in gathered(*runs)
+    assert "checkpoints averaged: 2\n" in gathered(*runs[:2])
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,19 @@ def test_a_missing_file(run, tmp_path, name):
         run()
 
 
+@pytest.mark.parametrize(
+    "name, text, sentence",
+    [
+        ("corpus/corpus.json", "{", "corpus.json is damaged: .*; run scripts/corpus.py again"),
+        ("system/generate.log", "D-1\nD-0\t-1\teins\n", "generate.log holds 1 of the 2 translations: translate again"),
+    ],
+)
+def test_a_damaged_file(run, tmp_path, name, text, sentence):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SystemExit, match=sentence):
+        run()
+
+
 def test_no_samples(run, capsys):
     with pytest.raises(SystemExit):
         run("--samples", 0)
