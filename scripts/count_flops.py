@@ -220,6 +220,8 @@ def parse_args():
     for option in ("csv", "png"):
         if (path := getattr(command, option)) and not path.name:
             refuse(f"--{option} names no file; give the name of one.")
+    if command.csv and command.csv == command.png:
+        refuse(f"--csv and --png are both {command.csv}; give two files.")
     for option, least in (("source-length", 1), ("target-length", 1), ("vocabulary", 5)):
         if (value := getattr(command, option.replace("-", "_"))) < least:
             refuse(f"--{option} {value} must be at least {least}.")

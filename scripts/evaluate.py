@@ -7,7 +7,6 @@ kept.
 """
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -99,7 +98,7 @@ def main():
         "date": run_record.now(),
         "command": shlex.join(sys.argv),
         "generate": args.generate_words,
-        "corpus": json.loads(prepared.read_text(encoding="utf-8")) if prepared.exists() else None,
+        "corpus": files.read_json(prepared) if prepared.exists() else None,
         "references": {split: {"lines": len(texts["source"]), "from": texts["from"]} for split, texts in sets.items()},
         "systems": systems,
         "comparisons": comparisons,

@@ -1,6 +1,5 @@
 """Means and standard deviations over the seeds of a sweep."""
 
-import json
 import statistics
 from pathlib import Path
 
@@ -19,7 +18,7 @@ def read(folder):
     ``valid_nll`` is the last validation's negative log-likelihood, in bits a token. ``scores`` are
     {(set, kind): (value, how it was made)}, without those that could not be made.
     """
-    (system,) = json.loads((folder / "evaluation" / "results.json").read_text(encoding="utf-8"))["systems"].values()
+    (system,) = files.read_json(folder / "evaluation" / "results.json")["systems"].values()
     found = {name: system.get(name) for name in ("parameters", "updates", "sentences_per_second")}
     found["averaged"] = len(system.get("averaged", []))
     found["budget"] = run_record.budget(folder)

@@ -47,11 +47,13 @@ def read(path):
 
 def development(paths):
     """Return ``{place: {updates: (value,) or (mean, standard deviation)}}``, in the order of the updates."""
-    values_at = {}
+    values_at, places = {}, None
     for index, path in enumerate(paths, 1):
         print(f"[{index}/{len(paths)}] {path}", flush=True)
-        updates, values_at_updates = read(path)
-        values_at[updates] = values_at_updates
+        updates, values = read(path)
+        if values.keys() != (places := places or values.keys()):
+            raise SystemExit(f"{path} has other coefficients than {paths[0]}: name a folder with one training alone.")
+        values_at[updates] = values
     lines = {}
     for updates in sorted(values_at):
         for place, value in values_at[updates].items():

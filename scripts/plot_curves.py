@@ -25,7 +25,10 @@ def read(logs, names):
     runs = {name: training_log.curves(log) for name, log in zip(names, logs, strict=True)}
     for log, points in zip(logs, runs.values(), strict=True):
         if not any(points.values()):
-            raise SystemExit(f"{log} holds no reports of fairseq-train --log-format json; name the log of a training.")
+            raise SystemExit(
+                f"{log} holds no reports of fairseq-train --log-format json on --log-interval updates or a validation; "
+                f"name the log of a training."
+            )
     return runs
 
 

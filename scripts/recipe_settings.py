@@ -1,9 +1,10 @@
 """The settings of a recipe: its train.yaml, read as words for ``fairseq-train``."""
 
-import json
 import os
 from collections import namedtuple
 from pathlib import Path
+
+import files
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,10 +72,10 @@ def languages(task, data):
     """
     if "source_lang" in task:
         return task["source_lang"], task["target_lang"]
-    try:
-        return tuple(json.loads((data / "prepare.json").read_text(encoding="utf-8"))["languages"])
-    except OSError as error:
-        raise SystemExit(f"{data / 'prepare.json'}: {error.strerror}; run prepare.sh, or give --data DIR.") from error
+    prepared = data / "prepare.json"
+    if not prepared.exists():
+        raise SystemExit(f"{prepared}: No such file or directory; run prepare.sh, or give --data DIR.")
+    return tuple(files.read_json(prepared)["languages"])
 
 
 def words(sections):

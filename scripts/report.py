@@ -7,7 +7,6 @@ the ``generate.log`` of ``fairseq-generate`` in it. Writes ``results.json``, whi
 
 import argparse
 import datetime
-import json
 import os
 import platform
 from pathlib import Path
@@ -82,14 +81,6 @@ def environment():
     }
 
 
-def description(path):
-    """Return what ``corpus.json`` says, or exit with one sentence."""
-    try:
-        return json.loads("\n".join(lines.read_lines(path)))
-    except ValueError as error:
-        raise SystemExit(f"{path} is damaged: {error}; run scripts/corpus.py again.") from error
-
-
 def named_folder(text):
     """Return ``(name, folder)`` of a NAME=FOLDER argument."""
     name, equals, folder = text.partition("=")
@@ -117,7 +108,7 @@ def main():
     args = parse_args()
     figures.output_folder(args.out)
     sources, references = (list(lines.read_lines(args.corpus / f"test.{language}")) for language in args.languages)
-    corpus = description(args.corpus / "corpus.json")
+    corpus = files.read_json(args.corpus / "corpus.json")
     systems, versions = {}, {"source": sources, "reference": references}
     for name, folder in args.system:
         systems[name], versions[name] = measure(folder, references)

@@ -1,7 +1,6 @@
 """``run.json`` in the folder of a training: what was run, with one record for each start."""
 
 import datetime
-import json
 
 import files
 
@@ -9,7 +8,7 @@ import files
 def read(folder):
     """What ``run.json`` in a folder says, or None where there is none."""
     path = folder / "run.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return files.read_json(path) if path.exists() else None
 
 
 def check_same(folder, **identity):

@@ -9,6 +9,7 @@ an earlier call may have left, are not put into one table.
 import argparse
 import os
 import queue
+import re
 import shlex
 import signal
 import subprocess
@@ -81,15 +82,19 @@ class Sweep:
         environment = {**os.environ, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
         command = ["bash", str(ROOT / "examples" / self.recipe / f"{script}.sh"), *words]
         log_path = self.out / f"{run.name}-seed{run.seed}.{script}.log"
-        with open(log_path, "w") as log:
-            with self.lock:
-                if self.ended:
-                    return False
-                process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-                self.processes.add(process)
-            print(f"{name}: {script}.sh{where}, see {log_path}", flush=True)
-            code = process.wait()
-            self.processes.discard(process)
+        with self.lock:
+            if self.ended:
+                return False
+            try:
+                with open(log_path, "w") as log:
+                    process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            except OSError as error:
+                print(f"{name}: {log_path} cannot be written: {error.strerror}.", file=sys.stderr, flush=True)
+                return False
+            self.processes.add(process)
+        print(f"{name}: {script}.sh{where}, see {log_path}", flush=True)
+        code = process.wait()
+        self.processes.discard(process)
         print(f"{name}: {script}.sh {'is done' if code == 0 else 'FAILED'}", flush=True)
         return code == 0
 
@@ -119,7 +124,7 @@ def read_table(path):
     runs = []
     for number, line in enumerate(table_lines(path), 1):
         try:
-            words = shlex.split(line, comments=True)
+            words = shlex.split(re.sub(r"(^|\s)#.*", "", line))
         except ValueError as error:
             raise SystemExit(f"sweep: {path}, line {number}: {error}.") from error
         if len(words) == 1 or (len(words) > 2 and not words[2].startswith("--")):
@@ -178,6 +183,9 @@ def parse_args(words):
         parser.error(f"--jobs {args.jobs} must be at least 1.")
     args.gpus = args.gpus or [None] * args.jobs
     args.train_words = words[split + 1 :]
+    for word in args.train_words:
+        if word.partition("=")[0] in ("--seed", "--save-dir", "--data"):
+            parser.error(f"{word} behind -- would be that of every run; give --seeds, $RUNS or --data before it.")
     return args
 
 
@@ -190,6 +198,12 @@ def main():
     out = (args.out or folder / "sweep").resolve()
     files.output_folder(out)
     sweep = Sweep(args.recipe, folder, out, args.data and args.data.resolve(), args.train_words, args.gpus)
+    with files.held(out / ".lock", f"sweep: another sweep writes to {out}; let it finish, or name another --out."):
+        return run_all(sweep, runs, args)
+
+
+def run_all(sweep, runs, args):
+    """Perform the runs and gather what they found; the exit status."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, sweep.end)
 
@@ -200,9 +214,9 @@ def main():
         return 1
     failed = {f"{run.name} seed {run.seed}": script for run, script in outcomes.items() if script}
     done = [(run, sweep.folder(run)) for run in runs if not outcomes[run]]
-    gather.gather(done, failed, out, recipe=args.recipe, train=shlex.join(args.train_words))
+    gather.gather(done, failed, sweep.out, recipe=args.recipe, train=shlex.join(args.train_words))
     for name, script in failed.items():
-        print(f"sweep: {name} failed in {script}; its log in {out} says why.", file=sys.stderr)
+        print(f"sweep: {name} failed in {script}; its log in {sweep.out} says why.", file=sys.stderr)
     return 1 if failed else 0
 
 

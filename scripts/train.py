@@ -21,6 +21,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import files
 import recipe_models
 import recipe_settings
 import resume
@@ -77,15 +78,11 @@ def locked(folder):
     """Hold a folder, with a file that fairseq's processes hold too: two trainings in it would mix their checkpoints."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "lock", "w")  # noqa: SIM115 (closed below)
+        (folder / "lock").touch()
     except OSError as error:
         raise SystemExit(f"train: --save-dir {folder} cannot be written: {error.strerror}.") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise SystemExit(f"train: another training is running in {folder}.") from None
-        yield lock.fileno()
+    with files.held(folder / "lock", f"train: another training is running in {folder}.") as lock:
+        yield lock
 
 
 @contextlib.contextmanager

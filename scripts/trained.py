@@ -13,8 +13,9 @@ from fairseq.models.transformer import TransformerModelBase
 
 
 def sentence(error):
-    """The first line of an exception's message, or its name, as the end of a sentence."""
-    return next(iter(str(error).splitlines()), type(error).__name__).rstrip(".")
+    """The first line of an exception's message, with what follows a colon, or its name, as the end of a sentence."""
+    first, *more = str(error).splitlines() or [type(error).__name__]
+    return " ".join([first, *more[:1]] if first.endswith(":") else [first]).replace("\t", "").rstrip(".")
 
 
 def load(checkpoint, data):
@@ -57,13 +58,22 @@ def batches(model, task, subset, wanted, max_tokens, max_sentences=None):
         max_sentences: of a batch; None for any number.
 
     Raises:
-        SystemExit: there is no such part, or none of these sentences in it.
+        SystemExit: there is no such part, it is damaged or has no target, or none of these sentences is in it.
     """
     try:
-        task.load_dataset(subset, combine=False, epoch=1)
-    except FileNotFoundError as error:
-        raise SystemExit(f"--subset {subset}: {sentence(error)}.") from error
+        samples = collated(model, task, subset, wanted, max_tokens, max_sentences)
+    except Exception as error:  # of a damaged file fairseq and numpy raise nearly anything
+        raise SystemExit(f"--subset {subset} cannot be read: {sentence(error)}.") from error
+    device = next(model.parameters()).device
+    return [utils.apply_to_sample(lambda tensor: tensor.to(device), sample) for sample in samples]
+
+
+def collated(model, task, subset, wanted, max_tokens, max_sentences):
+    """Return the batches of ``batches`` on the CPU."""
+    task.load_dataset(subset, combine=False, epoch=1)
     dataset = task.dataset(subset)
+    if dataset.tgt is None:
+        raise SystemExit(f"--subset {subset} has no target side; binarise both languages of it.")
     with data_utils.numpy_seed(1):  # the order among sentences of one length
         indices = dataset.ordered_indices()
     indices = indices[[wanted is None or index in wanted for index in indices.tolist()]]
@@ -73,9 +83,7 @@ def batches(model, task, subset, wanted, max_tokens, max_sentences=None):
         raise SystemExit(f"--subset {subset}: of its {len(dataset)} sentences none is asked for and short enough.")
     longest = max(dataset.num_tokens(index) for index in indices)
     rows = dataset.batch_by_size(indices, max_tokens=max(max_tokens, longest), max_sentences=max_sentences)
-    samples = [dataset.collater([dataset[index] for index in row]) for row in rows]
-    device = next(model.parameters()).device
-    return [utils.apply_to_sample(lambda tensor: tensor.to(device), sample) for sample in samples]
+    return [dataset.collater([dataset[index] for index in row]) for row in rows]
 
 
 output_folder = figures.output_folder  # these scripts all draw

@@ -40,12 +40,20 @@ def curves(path):
         for line in log:
             tag, values = parse_line(line)
             if tag == "train_inner":
+                rewind(points, values["num_updates"])
                 append(points["train"], values["num_updates"], likelihood(values, ""))
             elif tag == "valid":
+                rewind(points, values["valid_num_updates"])
                 append(points["valid"], values["valid_num_updates"], likelihood(values, "valid_"))
-                if "valid_bleu" in values:
-                    append(points["bleu"], values["valid_num_updates"], values["valid_bleu"])
+                append(points["bleu"], values["valid_num_updates"], values.get("valid_bleu"))
     return points
+
+
+def rewind(points, updates):
+    """Drop all points after an update, which a training that falls back reaches again."""
+    for kind in points.values():
+        while kind and kind[-1][0] > updates:
+            kind.pop()
 
 
 def opened(path):
@@ -57,10 +65,10 @@ def opened(path):
 
 
 def append(points, updates, value):
-    """Append a point, in place of those at its update and later ones, unless its value is missing or damaged."""
+    """Append a point, in place of one at its update, unless its value is missing or damaged."""
     with contextlib.suppress(TypeError, ValueError):
         point = [updates, float(value)]
-        while points and points[-1][0] >= updates:
+        if points and points[-1][0] == updates:
             points.pop()
         points.append(point)
 

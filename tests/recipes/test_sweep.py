@@ -115,6 +115,41 @@ def test_table_of_something_else(sweep, tmp_path):
             sweep("--table", str(table))
 
 
+def test_a_sharp_inside_a_word(sweep, tmp_path):
+    """Only behind white space does it begin a comment, which may hold anything."""
+    table = tmp_path / "table"
+    table.write_text("sret 1 --teacher run#1 # don't\n")
+    assert sweep("--table", str(table))[1]["runs"][0]["options"] == ["--teacher", "run#1"]
+
+
+def test_a_run_that_cannot_be_started(sweep, tmp_path, capsys):
+    """One whose log cannot have its name fails alone."""
+    table = tmp_path / "table"
+    table.write_text(f"sret 1 --teacher {'x' * 260}\nsret 2\n")
+    status, results, _ = sweep("--table", str(table))
+    assert status == 1 and list(results["failed"].values()) == ["train.sh"]
+    assert [run["seed"] for run in results["runs"]] == ["2"]
+    assert "cannot be written: File name too long." in capsys.readouterr().err
+
+
+def test_an_ended_sweep_leaves_the_logs_of_what_it_did_not_start(import_script, tmp_path):
+    module = import_script("sweep")
+    sweep = module.Sweep("iwslt14_de_en", tmp_path, tmp_path, None, [], [None])
+    log = tmp_path / "sret-seed1.train.log"
+    log.write_text("of an earlier call")
+    sweep.end()
+    assert sweep.perform(module.Run("sret", "1")) == "train.sh" and log.read_text() == "of an earlier call"
+
+
+def test_another_sweep_at_work(sweep, import_script, tmp_path):
+    """Two of them would write to the same logs and table."""
+    out = tmp_path / "out"
+    out.mkdir()
+    with import_script("files").held(out / ".lock", ""), pytest.raises(SystemExit, match="another sweep writes to"):
+        sweep("--models", "sret", "--out", str(out))
+    assert [path.name for path in out.iterdir()] == [".lock"]
+
+
 def test_several_jobs(sweep, tmp_path, monkeypatch):
     """With --jobs 2 a second training begins while the first one runs; words in quotes are one option."""
     monkeypatch.setenv("TOGETHER", "2")
@@ -182,12 +217,14 @@ def test_different_numbers_of_averaged_checkpoints(gathered):
         (["--table", "/nowhere"], "--table /nowhere is no file."),
         (["--table", "/nowhere", "--seeds", "1,2"], "give --models and --seeds or --table, not both."),
         (["--models", "sret", "--out", "/dev/null/x"], "--out: /dev/null/x cannot be made a folder to write in: "),
+        (["--models", "sret", "--", "--seed", "3"], "--seed behind -- would be that of every run; give --seeds,"),
+        (["--models", "sret", "--", "--data=x"], "--data=x behind -- would be that of every run; give --seeds,"),
         (["--models", "sret", "--jobs", "0"], "--jobs 0 must be at least 1."),
     ],
 )
 def test_bad_words(words, sentence, tmp_path):
     """What cannot work ends with one sentence."""
-    status = 2 if {"--table", "--jobs"} & set(words) else 1
+    status = 2 if {"--table", "--jobs", "--"} & set(words) else 1
     assert sentence in run(SWEEP, "--recipe", "iwslt14_de_en", *words, status=status, RUNS=tmp_path)
 
 

@@ -215,6 +215,7 @@ def test_numbers_need_no_memory(script):
         (f"{SRET} {LENGTHS} --beside lstm", "--arch is missing"),
         (f"{FAIRSEQ} {LENGTHS} --beside x --cross-self-attention", "--cross-self-attention changes"),
         (f"{FAIRSEQ} {LENGTHS} --beside x --encoder-attention-heads 3", "embed_dim must be divisible by num_heads"),
+        (f"{SRET} {LENGTHS} --csv both --png both", "--csv and --png are both both; give two files."),
         (f"{SRET} {LENGTHS} --csv /proc/none/x.csv", "/proc/none/x.csv cannot be written"),
     ],
 )

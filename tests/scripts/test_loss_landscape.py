@@ -3,6 +3,7 @@
 import csv
 import logging
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -191,7 +192,7 @@ def test_fairseqs_transformer_and_first_sentences(run, checkpoints, capsys):
         (["--span", "nan"], "--span nan: give a number above 0"),
         (["--max-sentences", 0], "0: give a number of at least 1"),
         (["--seed", 10**20], "100000000000000000000: give a number from -2**63 to 2**64 - 1"),
-        (["--subset", "nothing"], "--subset nothing: Dataset not found"),
+        (["--subset", "nothing"], "--subset nothing cannot be read: Dataset not found"),
     ],
 )
 def test_refused_options(run, tmp_path, capsys, words, sentence):
@@ -217,3 +218,19 @@ def test_refused_files(run, checkpoints, tmp_path):
             run("--points", 3, **keywords)
         assert "\n" not in caught.value.code, name
         assert not (tmp_path / "out").exists(), name
+
+
+def test_refused_data(run, data, tmp_path):
+    """A damaged part of the data, and one without its target side."""
+    copy = shutil.copytree(data, tmp_path / "copy")
+    source, target = sorted(copy.glob("valid.*.idx"))
+    whole = source.read_bytes()
+    for damaged in (b"", whole[:-8]):
+        source.write_bytes(damaged)
+        with pytest.raises(SystemExit, match=r"^--subset valid cannot be read: [^\n]+\.$"):
+            run("--points", 3, data=copy)
+    source.write_bytes(whole)
+    for path in (target, target.with_suffix(".bin")):
+        path.unlink()
+    with pytest.raises(SystemExit, match="--subset valid has no target side; binarise both languages of it"):
+        run("--points", 3, data=copy)

@@ -14,3 +14,11 @@ def test_seed(import_script):
     for number in (-(2**63) - 1, 2**64, 10**20):
         with pytest.raises(argparse.ArgumentTypeError, match=r"give a number from -2\*\*63 to 2"):
             seed(str(number))
+
+
+def test_sentence(import_script):
+    """The first line, and what a colon announces; an exception without a message has its name."""
+    sentence = import_script("trained").sentence
+    assert sentence(ValueError("one.\ntwo")) == "one"
+    assert sentence(RuntimeError("it fails:\n\tsize mismatch.\n\tmore")) == "it fails: size mismatch"
+    assert sentence(AssertionError()) == "AssertionError"

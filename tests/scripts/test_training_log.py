@@ -49,3 +49,14 @@ def test_damaged_reports_are_left_out(training_log, readable, tmp_path, line):
     (tmp_path / "log").write_text(text + line + report(num_updates="4", loss="5", wps="80"))
     assert training_log.curves(tmp_path / "log") == {"train": [[4, 5.0]], "valid": [], "bleu": []}
     assert training_log.summarise(tmp_path / "log")["training_tokens_per_second"] == 80
+
+
+def test_a_training_that_falls_back(training_log, tmp_path):
+    """What the log said from the update on that is reached again is replaced, whichever kind of report says so."""
+    lines = [report(num_updates=str(n), loss="5") + report(valid_num_updates=str(n), valid_loss="4") for n in (2, 4, 6)]
+    lines += [report(valid_num_updates="6", valid_loss="4", valid_bleu="7"), report(num_updates="3", loss="2")]
+    (tmp_path / "log").write_text("".join(lines))
+    expected = {"train": [[2, 5.0], [3, 2.0]], "valid": [[2, 4.0]], "bleu": []}
+    assert training_log.curves(tmp_path / "log") == expected
+    (tmp_path / "log").write_text("".join([*lines, report(valid_num_updates="2", valid_loss="1")]))
+    assert training_log.curves(tmp_path / "log") == {"train": [[2, 5.0]], "valid": [[2, 1.0]], "bleu": []}
