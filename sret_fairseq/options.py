@@ -94,6 +94,8 @@ def set_defaults(args) -> None:
     for side in SIDES:
         # Only a checkpoint brings another number: --model-overrides may then ask for fewer passes or for more.
         default(args, f"{side}_trained_recursions", getattr(args, f"{side}_recursions"))
+    # In a checkpoint of fairseq-hydra-train fairseq overrides only what is there.
+    default(args, "allow_untrained_passes", False)
 
 
 def default(args, name: str, value) -> None:
@@ -152,7 +154,7 @@ def validate_side(args, side: str) -> None:
     )
     passes, trained = getattr(args, f"{side}_recursions"), getattr(args, f"{side}_trained_recursions")
     require(
-        passes <= trained or safe_getattr(args, "allow_untrained_passes", False) is True,
+        passes <= trained or args.allow_untrained_passes is True,
         f"--{side}-recursions {passes} is more than the {trained} passes of the training; to repeat the last one "
         f"anyway add 'allow_untrained_passes': True to --model-overrides.",
     )

@@ -10,6 +10,7 @@ from fairseq import checkpoint_utils, utils
 from fairseq.data import Dictionary
 from fairseq.data.data_utils import infer_language_pair
 from fairseq.models import FairseqEncoderDecoderModel
+from fairseq.models.nat import FairseqNATModel
 from torch import Tensor
 
 from sret_fairseq import coefficient_log, dictionaries
@@ -102,6 +103,10 @@ def load(path: str, task) -> FairseqEncoderDecoderModel:
         coefficient_log.followed = followed
     if not isinstance(model, FairseqEncoderDecoderModel):
         raise OptionError(f"--teacher {path} is a {type(model).__name__}, no encoder with a decoder.")
+    if isinstance(model, FairseqNATModel):
+        raise OptionError(
+            f"--teacher {path} is a {type(model).__name__}, which does not predict one word after another."
+        )
     if has_adaptive_softmax(model):
         raise OptionError(f"--teacher {path} has an adaptive softmax, which sret_soft_distillation does not know.")
     return model.eval().requires_grad_(False)

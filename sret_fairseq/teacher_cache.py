@@ -93,6 +93,8 @@ class TeacherCache:
         if missing:
             rows = torch.tensor(missing, device=real.device)
             inputs = {name: value[rows] for name, value in sample["net_input"].items()}
+            longest = inputs["src_tokens"].ne(self.padding).any(dim=0)
+            inputs["src_tokens"] = inputs["src_tokens"][:, longest]  # an LSTM takes no padding beyond the longest
             self.store([places[row] for row in missing], [texts[row] for row in missing], *ask(inputs, real[rows]))
         words = np.concatenate([self.words[start:end] for _, start, end in places])
         probabilities = torch.from_numpy(np.concatenate([self.probabilities[start:end] for _, start, end in places]))

@@ -5,6 +5,8 @@ import pytest
 import torch
 from helpers import COMBINATIONS, PAD, build_sret, generate, lengths, logits, pad, source, target
 
+from sret_fairseq.layers.beams import MOST_TOGETHER
+
 TABLE = pytest.mark.parametrize("options", COMBINATIONS.values(), ids=COMBINATIONS)
 
 
@@ -88,6 +90,20 @@ def test_beams_of_a_sentence_share_the_caches_of_the_encoder():
     assert all(state[name]["encoder"] is keys for name, keys in caches.items())
     model.decoder.reorder_incremental_state_scripting(state, torch.tensor([4, 3, 3]))
     assert all(state[name]["encoder"].size(0) == 1 for name in caches)
+
+
+@pytest.mark.parametrize("beam, together", [(MOST_TOGETHER, True), (MOST_TOGETHER + 1, False)])
+def test_a_wide_search(beam, together):
+    """Beyond a number of beams each has caches of its own, since all would attend to all; the logits stay."""
+    model = build_sret(decoder_slices="1,2", decoder_chunk_size=2)
+    sources, targets = pad([source(5), source(7, seed=1)]), pad([target(4, seed=seed) for seed in range(2 * beam)])
+    rows = torch.arange(2).repeat_interleave(beam)
+    order = torch.cat([torch.arange(beam).flip(0), beam + torch.arange(beam) // 2])
+    stepwise, targets = decode_stepwise(model, sources, targets, {2: order}.get, beam)
+    torch.testing.assert_close(stepwise, logits(model, sources[rows], targets), atol=2e-5, rtol=0)
+    state, encoder_out = {}, model.encoder.reorder_encoder_out(model.encoder(sources, lengths(sources)), rows)
+    model.decoder(targets[:, :1], encoder_out=encoder_out, incremental_state=state)
+    assert state["beams"]["ancestors"].shape == ((2, beam, 1) if together else (2 * beam, 1, 1))
 
 
 def test_joined_outputs_of_the_encoder_are_different_sentences():

@@ -11,6 +11,7 @@ from checkpoint_fixtures import Payload
 from fairseq import metrics
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 from fairseq.models.lstm import LSTMModel, base_architecture
+from fairseq.models.nat import nonautoregressive_transformer
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 from helpers import (
     EOS,
@@ -30,6 +31,7 @@ from helpers import (
 
 from sret_fairseq import coefficient_log
 from sret_fairseq.distillation import SoftDistillation
+from sret_fairseq.options import OptionError
 from sret_fairseq.teacher import Teacher
 
 SOURCES = pad([source(11, seed=1), source(7), source(1, seed=2)], left=True)
@@ -227,15 +229,30 @@ def test_loading_leaves_no_trace(teachers):
     assert task.sequence_generator == "the student's" and coefficient_log.followed() is student
 
 
-def test_another_kind_of_teacher(tmp_path):
-    """Any translation model: here fairseq's LSTM."""
+def save_lstm(path):
+    """fairseq's LSTM, untrained, and its checkpoint."""
     options = argparse.Namespace(criterion="sret_soft_distillation")
     base_architecture(options)
     model = LSTMModel.build_model(options, make_task()).eval()
-    path = save(tmp_path / "lstm.pt", model, arch="lstm", **vars(options))
+    return model, save(path, model, arch="lstm", **vars(options))
+
+
+def test_another_kind_of_teacher(tmp_path):
+    """Any translation model that predicts the next word."""
+    model, path = save_lstm(tmp_path / "lstm.pt")
     student = build_sret()
     expected = soft_loss_by_hand(student, [model], sample(), 1.0)
     assert float(criterion([path])(student, sample())[0]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_teacher_that_predicts_all_words_at_once(tmp_path):
+    """It is refused when it is loaded."""
+    options = argparse.Namespace(criterion="sret_soft_distillation", **SIZES)
+    nonautoregressive_transformer.base_architecture(options)
+    model = nonautoregressive_transformer.NATransformerModel.build_model(options, make_task())
+    path = save(tmp_path / "nat.pt", model, arch="nonautoregressive_transformer", **vars(options))
+    with pytest.raises(OptionError, match=r"nat\.pt is a NATransformerModel, which does not predict one word after"):
+        criterion([path])
 
 
 def test_metrics_are_bits():

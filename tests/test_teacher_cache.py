@@ -9,7 +9,7 @@ import pytest
 import torch
 from fairseq.data import LanguagePairDataset
 from helpers import SOURCE_WORDS, TARGET_WORDS, build_fairseq, build_sret, sentence
-from test_distillation import make_task, save
+from test_distillation import make_task, save, save_lstm
 
 from sret_fairseq import teacher_cache
 from sret_fairseq.distillation import SoftDistillation
@@ -119,6 +119,15 @@ def test_interrupted_runs_continue(teacher, tmp_path, asked):
     (tmp_path / "words.bin").unlink()
     del asked[:]
     assert epoch(criterion(teacher, tmp_path), BATCHES) == pytest.approx(losses, rel=1e-6) and sum(asked) == SENTENCES
+
+
+def test_the_longest_source_is_known_already(tmp_path):
+    """What is asked of the teacher has no column of padding alone, which an LSTM does not take."""
+    _, teacher = save_lstm(tmp_path / "lstm.pt")
+    everything = [list(range(SENTENCES))]
+    epoch(criterion(teacher, tmp_path / "cache"), [[6], [2, 4]])  # the longest sources
+    losses = epoch(criterion(teacher, tmp_path / "cache"), everything)
+    assert losses == pytest.approx(epoch(criterion(teacher, None), everything), rel=2e-4)
 
 
 def test_other_words_of_the_same_lengths(teacher, tmp_path, asked):

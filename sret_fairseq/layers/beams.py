@@ -5,6 +5,8 @@ continuations of others of the same sentence. Instead of moving the cached keys 
 beams of a sentence attend together, as if they were K positions, to the keys of all of them; a mask lets each see
 those of its own past, which ``ancestors`` names: (B, K, T), the beam whose key of step t belongs to the past of
 hypothesis k. The keys of the encoder's output are the same for all beams of a sentence and are kept once.
+Attention among K beams costs K times that of each to its own past: a wide search, such as one for 100 samples, takes
+every hypothesis for a sentence of its own (K = 1), whose caches move.
 
 The caches are written in place: an incremental state belongs to one search. Its entry "beams" is the decoder's, the
 others are those of the attention modules.
@@ -17,20 +19,24 @@ from torch import Tensor
 
 from sret_fairseq.layers.attention import additive, allowed_keys
 
+# Beams that attend together at most. With more, moving the caches is faster (width 128, 25 to 100 tokens, one thread).
+MOST_TOGETHER = 40
 
-def beam_size(encoder_out: Optional[Dict[str, List[Tensor]]], rows: int) -> int:
-    """How many rows stand for each sentence, copies of one another; 1 where that is not known or differs.
+
+def beam_size(encoder_out: Optional[Dict[str, List[Tensor]]], rows: int, most: int = MOST_TOGETHER) -> int:
+    """How many rows stand for each sentence, copies of one another; 1 where that is not known, differs or is too much.
 
     Args:
         encoder_out: the encoder's output, whose ``sentences`` tells the sentence of each row.
         rows: N, of the decoder's input.
+        most: the largest number that is not too much.
     """
     if encoder_out is None or "sentences" not in encoder_out or len(encoder_out["sentences"]) == 0:
         return 1
     sentences = encoder_out["sentences"][0]
     counts = torch.unique_consecutive(sentences, return_counts=True)[1]
     beam = int(counts[0])
-    return beam if sentences.numel() == rows and bool((counts == beam).all()) else 1
+    return beam if beam <= most and sentences.numel() == rows and bool((counts == beam).all()) else 1
 
 
 def start(rows: int, beam: int, encoder_padding_mask: Optional[Tensor], like: Tensor) -> Dict[str, Optional[Tensor]]:

@@ -1,5 +1,7 @@
 """What decoding asks of the models: attention weights, ensembles, reference scores, dropout at inference."""
 
+import re
+
 import pytest
 import torch
 from decoding_helpers import (
@@ -16,7 +18,18 @@ from decoding_helpers import (
 from fairseq import utils
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.modules import FairseqDropout
-from helpers import COMBINATIONS, EOS, PAD, TARGET_WORDS, build_fairseq, build_sret, dictionary, lengths, pad
+from helpers import (
+    COMBINATIONS,
+    EOS,
+    PAD,
+    REPOSITORY,
+    TARGET_WORDS,
+    build_fairseq,
+    build_sret,
+    dictionary,
+    lengths,
+    pad,
+)
 
 REFERENCES = pad([reference(6), reference(4, seed=1), reference(9, seed=2)])
 TABLE = pytest.mark.parametrize(
@@ -175,11 +188,12 @@ def test_targets_padded_on_the_left():
     torch.testing.assert_close(outputs[1], outputs[0], atol=2e-5, rtol=0)
 
 
-def retaining_dropout(**options):
+def retaining_dropout(modules=None, **options):
     """A model made ready as fairseq-generate --retain-dropout does."""
     model = build_sret(**options)
     config = FairseqConfig()
     config.generation.retain_dropout = True
+    config.generation.retain_dropout_modules = modules
     model.prepare_for_inference_(config)
     return model
 
@@ -206,6 +220,19 @@ def test_retain_dropout_everywhere(where):
         torch.manual_seed(seed)
         scores.append(search([model])[0][0]["score"].item())
     assert scores[0] != scores[1]
+
+
+def test_retain_dropout_modules():
+    """--retain-dropout-modules takes the names in docs/compatibility.md; each keeps some dropouts on, all keep all."""
+    documented = (REPOSITORY / "docs" / "compatibility.md").read_text()
+    names = re.search(r"`--retain-dropout-modules` takes this model's names: ([^(]*) \(", documented)[1]
+    kept = {}
+    for name in re.findall(r"`(\w+)`", names):
+        model = retaining_dropout([name], dropout=0.2, attention_dropout=0.1, activation_dropout=0.1)
+        dropouts = {path: module for path, module in model.named_modules() if isinstance(module, FairseqDropout)}
+        kept[name] = {path for path, module in dropouts.items() if module.apply_during_inference}
+    assert all(kept.values()) and set().union(*kept.values()) == set(dropouts)
+    assert sum(map(len, kept.values())) == len(dropouts)
 
 
 class FlatLanguageModel(torch.nn.Module):

@@ -10,10 +10,12 @@ import sys
 import pytest
 import torch
 import yaml
+from fairseq import checkpoint_utils
 from helpers import not_on_python_3_10
 from surface_helpers import REPOSITORY, load, make_data
 
 from sret_fairseq import options
+from sret_fairseq.summary import summary_lines
 
 EXAMPLE = REPOSITORY / "examples" / "hydra"
 # Every option of this project, each at another value than the example's, on a tiny model.
@@ -102,7 +104,7 @@ def test_the_example_has_the_settings_of_the_readme():
 @not_on_python_3_10
 @pytest.mark.slow
 def test_trains_with_every_option_overridden(data, tmp_path):
-    """Each override reaches the model that is trained, and the checkpoint; so does bf16."""
+    """Each override reaches the model that is trained, and the checkpoint, which can run more passes; so does bf16."""
     ended = hydra_train(data, tmp_path, "common.bf16=true")
     assert ended.returncode == 0, ended.stderr
     checkpoint = load(tmp_path)
@@ -115,6 +117,10 @@ def test_trains_with_every_option_overridden(data, tmp_path):
     assert not any(name.endswith("coefficients.identity") for name in weights)
     assert weights["decoder.layers.0.projections.0.2.mlp.fc1.weight"].shape == (12, 24)
     assert all(weight.isfinite().all() for weight in weights.values() if isinstance(weight, torch.Tensor))
+
+    more = {"encoder_recursions": 4, "allow_untrained_passes": True}
+    (model,), _ = checkpoint_utils.load_model_ensemble([str(tmp_path / "checkpoint_last.pt")], more)
+    assert "trained with 3 passes, the others repeat the last one" in "\n".join(summary_lines(model))
 
 
 @not_on_python_3_10
