@@ -47,11 +47,11 @@ def read(path):
 
 def development(paths):
     """Return ``{place: {updates: (value,) or (mean, standard deviation)}}``, in the order of the updates."""
-    values_at, places = {}, None
+    values_at = {}
     for index, path in enumerate(paths, 1):
         print(f"[{index}/{len(paths)}] {path}", flush=True)
         updates, values = read(path)
-        if values.keys() != (places := places or values.keys()):
+        if values.keys() != next(iter(values_at.values()), values).keys():
             raise SystemExit(f"{path} has other coefficients than {paths[0]}: name a folder with one training alone.")
         values_at[updates] = values
     lines = {}

@@ -1,6 +1,5 @@
 """Translate a set with the average of a run's last checkpoints, once."""
 
-import json
 import os
 import subprocess
 import sys
@@ -33,7 +32,7 @@ def seal(paths):
 def once(output, key, make):
     """Call ``make`` unless it made ``output`` before from the same ``key``, which is kept beside it."""
     stamp = output.with_name(f"{output.name}.from.json")
-    if output.exists() and stamp.exists() and json.loads(stamp.read_text(encoding="utf-8")) == key:
+    if output.exists() and stamp.exists() and files.read_json(stamp) == key:
         print(f"{output}: made before, skipped", flush=True)
         return
     stamp.unlink(missing_ok=True)
