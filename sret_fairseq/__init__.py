@@ -2,7 +2,8 @@
 
 Importing this package, which ``--user-dir sret_fairseq`` does, registers the model ``sret_transformer`` with its
 architectures and criterions, lets torch load fairseq's checkpoints with ``weights_only=True``, keeps checkpoints
-whole, makes ``--bf16`` work without a TPU, and lets fairseq 0.12.2's own ``transformer`` run with torch 2.
+whole, makes ``--bf16`` work without a TPU, lets several processes on CPUs end without an abort, and lets fairseq
+0.12.2's own ``transformer`` run with torch 2.
 """
 
 from sret_fairseq.safe_globals import allow_fairseq_globals
@@ -19,8 +20,10 @@ from sret_fairseq import (  # noqa: E402, F401  (registers what they define)
     mixed_depth,
     model,
     precision,
+    process_group,
 )
 
 checkpoints.keep_checkpoints_whole()
 precision.allow_bfloat16()
 fast_path.close_fast_path()
+process_group.leave_at_exit()

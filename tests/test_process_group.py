@@ -1,0 +1,47 @@
+"""A process that trained with gloo leaves its group before the interpreter ends; a destroyed group is no error."""
+
+import subprocess
+import sys
+
+import pytest
+import torch.distributed as dist
+from helpers import REPOSITORY
+
+from sret_fairseq.process_group import leave_gloo
+
+# What is registered first runs last: after the plugin has left the group.
+SCRIPT = """
+import atexit, sys
+import torch.distributed as dist
+atexit.register(lambda: print("in a group:", dist.is_initialized()))
+import sret_fairseq
+if sys.argv[1] != "none":
+    dist.init_process_group(sys.argv[1], init_method="file://" + sys.argv[2], rank=0, world_size=1)
+    print("in a group:", dist.is_initialized())
+if sys.argv[3] == "destroy":
+    dist.destroy_process_group()
+"""
+
+
+def run(*words) -> list:
+    command = [sys.executable, "-c", SCRIPT, *map(str, words)]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return [line.removeprefix("in a group: ") for line in ended.stdout.splitlines() if line.startswith("in a group: ")]
+
+
+@pytest.mark.parametrize("user", ["leaves it", "destroy"])
+def test_gloo_is_left_before_the_end(user, tmp_path):
+    """Without the plugin's registration the last line would say True."""
+    assert run("gloo", tmp_path / "store", user) == ["True", "False"]
+
+
+def test_other_groups_are_left_alone(monkeypatch):
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_backend", lambda: dist.Backend.NCCL)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: pytest.fail("NCCL's group is destroyed"))
+    leave_gloo()
+
+
+def test_one_process_has_no_group(tmp_path):
+    assert run("none", tmp_path / "store", "leaves it") == ["False"]
