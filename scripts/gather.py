@@ -103,7 +103,9 @@ def gather(done, failed, out, **facts):
     rows = [["", *(label(key) for key in shown)]]
     rows += [[name, *(cell(summaries.get(key)) for key in shown)] for name, summaries in models.items()]
     notes = [f"{label(key)}: {how}" for key, how in made.items()]
-    lines = [markdown(rows), "", "mean ± sample standard deviation over n seeds", averages(runs), *notes]
+    lines = []
+    if runs:
+        lines += [markdown(rows), "", "mean ± sample standard deviation over n seeds", averages(runs), *notes]
     lines += [f"FAILED, not in the table: {name} ({what})" for name, what in failed.items()]
     text = "\n".join(lines)
     results = {

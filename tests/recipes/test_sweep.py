@@ -207,6 +207,12 @@ def test_different_numbers_of_averaged_checkpoints(gathered):
     assert "checkpoints averaged: 2\n" in gathered(*runs[:2])
 
 
+def test_no_run_succeeded(import_script, tmp_path):
+    """Then the table names the failures and has no line that nothing stands behind."""
+    import_script("gather").gather([], {"sret seed 1": "train.sh"}, tmp_path)
+    assert (tmp_path / "table.txt").read_text() == "FAILED, not in the table: sret seed 1 (train.sh)\n"
+
+
 @pytest.mark.parametrize(
     "words, sentence",
     [
