@@ -1,11 +1,8 @@
 """A process that trained with gloo leaves its group before the interpreter ends; a destroyed group is no error."""
 
-import subprocess
-import sys
-
 import pytest
 import torch.distributed as dist
-from helpers import REPOSITORY
+from helpers import python
 
 from sret_fairseq.process_group import leave_gloo
 
@@ -23,17 +20,16 @@ if sys.argv[3] == "destroy":
 """
 
 
-def run(*words) -> list:
-    command = [sys.executable, "-c", SCRIPT, *map(str, words)]
-    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    return [line.removeprefix("in a group: ") for line in ended.stdout.splitlines() if line.startswith("in a group: ")]
+def in_group(*words) -> list:
+    """What the script prints, in order: whether the process is in a group."""
+    printed = python("-c", SCRIPT, *words).splitlines()
+    return [line.removeprefix("in a group: ") for line in printed if line.startswith("in a group: ")]
 
 
 @pytest.mark.parametrize("user", ["leaves it", "destroy"])
 def test_gloo_is_left_before_the_end(user, tmp_path):
     """Without the plugin's registration the last line would say True."""
-    assert run("gloo", tmp_path / "store", user) == ["True", "False"]
+    assert in_group("gloo", tmp_path / "store", user) == ["True", "False"]
 
 
 def test_other_groups_are_left_alone(monkeypatch):
@@ -44,4 +40,4 @@ def test_other_groups_are_left_alone(monkeypatch):
 
 
 def test_one_process_has_no_group(tmp_path):
-    assert run("none", tmp_path / "store", "leaves it") == ["False"]
+    assert in_group("none", tmp_path / "store", "leaves it") == ["False"]
