@@ -7,7 +7,7 @@ from fairseq.sequence_generator import SequenceGenerator
 
 from benchmarks import devices, models
 from benchmarks.batches import sources
-from benchmarks.common import Goal
+from benchmarks.comparison import Goal
 from benchmarks.report import Report, comparisons_report
 
 BEAM = 5

@@ -8,7 +8,7 @@ import torch
 
 from benchmarks import devices, models
 from benchmarks.batches import sources
-from benchmarks.common import alternate
+from benchmarks.comparison import alternate
 from benchmarks.encoding import operations
 from benchmarks.report import Report, draw_lines
 

@@ -9,7 +9,7 @@ from typing import Callable, List, Tuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from benchmarks.common import Comparison, Goal, alternate
+from benchmarks.comparison import Comparison, Goal, alternate
 
 COUNTED = (
     "Floating-point operations: matrix products and attention, the latter as if no mask spared any; "

@@ -4,7 +4,7 @@ from typing import Optional
 
 from benchmarks import devices, models
 from benchmarks.batches import sources
-from benchmarks.common import Goal
+from benchmarks.comparison import Goal
 from benchmarks.encoding import operations
 from benchmarks.report import Report, comparisons_report, draw_lines
 

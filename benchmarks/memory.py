@@ -14,7 +14,7 @@ import torch
 
 from benchmarks import models
 from benchmarks.batches import training_batches
-from benchmarks.common import Comparison, Goal, alternate
+from benchmarks.comparison import Comparison, Goal, alternate
 from benchmarks.report import Report, comparisons_report
 from benchmarks.train import criterions, max_tokens
 

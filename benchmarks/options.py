@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-import figures
+from common import figures
 
 BENCHMARKS = {
     "train": "training tokens/s",

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, List, Tuple
 
-import figures
-import files
-import surroundings
-import tables
 import torch
 
 from benchmarks import devices
-from benchmarks.common import Comparison
+from benchmarks.comparison import Comparison
 from benchmarks.options import REPOSITORY
+from common import figures, files, tables
+from common import provenance as surroundings
 
 
 @dataclass

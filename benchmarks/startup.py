@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from benchmarks import models
-from benchmarks.common import SECONDS, Comparison, Goal, alternate
+from benchmarks.comparison import SECONDS, Comparison, Goal, alternate
 from benchmarks.options import REPOSITORY
 from benchmarks.report import Report, comparisons_report
 

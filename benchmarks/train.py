@@ -2,7 +2,7 @@
 
 from benchmarks import devices, models
 from benchmarks.batches import training_batches
-from benchmarks.common import Goal
+from benchmarks.comparison import Goal
 from benchmarks.report import Report, comparisons_report
 
 NOTES = [

@@ -37,8 +37,8 @@ fail() {
 }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# shellcheck source=scripts/steps.sh
-source "$root/scripts/steps.sh"
+# shellcheck source=scripts/common/steps.sh
+source "$root/scripts/common/steps.sh"
 
 quick=
 updates=
@@ -112,6 +112,9 @@ binarise() {
     fail fairseq-preprocess "$out/preprocess.log"
 }
 
+# script NAME ARGUMENT...: a part of this script that is written in Python.
+script() { PYTHONPATH=$root/scripts "$bin/python" "$root/scripts/quickstart/$1.py" "${@:2}"; }
+
 # train NAME MODEL_OPTION...: the same settings for every system.
 train() {
   local folder=$out/$1
@@ -123,7 +126,7 @@ train() {
     --lr 2.5e-3 --lr-scheduler polynomial_decay --warmup-updates $((updates / 10)) --total-num-update "$updates" \
     --max-tokens 1024 "${batches[@]}" --distributed-world-size 1 --seed 1 --no-epoch-checkpoints --save-dir "$folder" \
     --log-format json --log-interval $((updates < 20 ? updates : 20)) 2>&1 |
-    tee "$folder/train.log" | "$bin/python" "$root/scripts/progress.py" "$1" "$updates" ||
+    tee "$folder/train.log" | script progress "$1" "$updates" ||
     fail "the training of $1" "$folder/train.log"
 }
 
@@ -135,11 +138,11 @@ translate() {
     fail "the translation with $1" "$out/$1/generate.log"
 }
 
-"$bin/python" "$root/scripts/corpus.py" --source-lang "$source_lang" --target-lang "$target_lang" \
+script corpus --source-lang "$source_lang" --target-lang "$target_lang" \
   ${own_text[@]+"${own_text[@]}"} --download "$download" --out "$out/corpus"
 
 shopt -s globstar
-steps_begin "$out/steps" "$out/corpus/corpus.json" "$root"/sret_fairseq/**/*.py "$root"/scripts/*.{py,sh} \
+steps_begin "$out/steps" "$out/corpus/corpus.json" "$root"/sret_fairseq/**/*.py "$root"/scripts/{segment.py,common/*,quickstart/*} \
   "$root/examples/quickstart.sh" "$root/constraints.txt"
 step segment "$out"/pieces/{train,valid,test}."$source_lang" "$out"/pieces/{train,valid,test}."$target_lang" -- \
   "$bin/python" "$root/scripts/segment.py" --corpus "$out/corpus" --languages "${languages[@]}" \
@@ -159,5 +162,5 @@ for system in transformer sret_transformer; do
   step "translate-$system" "$out/$system/generate.log" -- translate "$system"
 done
 
-"$bin/python" "$root/scripts/report.py" --system "transformer=$out/transformer" \
+script report --system "transformer=$out/transformer" \
   --system "sret_transformer=$out/sret_transformer" --corpus "$out/corpus" --languages "${languages[@]}" --out "$out"

@@ -5,24 +5,11 @@ from the last of them; optimizer state is left out. Nothing but data is read fro
 """
 
 import argparse
-import functools
-import os
-import pickle
-import re
-import runpy
-import zipfile
 from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-EPOCH_FILE = re.compile(r"checkpoint(\d+)\.pt")
-UPDATE_FILE = re.compile(r"checkpoint_\d+_(\d+)\.pt")
-
-
-def numbered_checkpoints(folder, pattern):
-    """Return ``(number, path)`` of the checkpoints of a folder, by their number: the one group of the pattern."""
-    return sorted((int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name)))
+from common.checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file, save
 
 
 def last_checkpoints(folder, pattern, count, upper_bound, option):
@@ -85,50 +72,6 @@ def check_output(output, inputs):
         raise SystemExit(f"--output: {output} is one of the checkpoints to average; choose another name.")
 
 
-@functools.cache
-def package_file(name):
-    """Return what a file of the package defines; importing the package would import fairseq, which takes longer."""
-    return runpy.run_path(str(ROOT / "sret_fairseq" / name))
-
-
-def load(path):
-    """Return the contents of a checkpoint, or exit with one sentence.
-
-    Its checksums are verified; then the file is mapped: only the tensors that are used come into memory. A file of
-    torch's old format, which is no zip archive, has no checksums and cannot be mapped.
-    """
-    try:
-        package_file("checkpoints.py")["verify"](path)
-        checkpoint = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
-    except SystemExit:  # says which checksum is wrong
-        raise
-    except pickle.UnpicklingError as error:
-        culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if culprit is None:
-            raise SystemExit(f"{path} cannot be read: it is damaged or no checkpoint.") from error
-        raise SystemExit(
-            f"{path} carries {culprit[1]}, which is not among the data that may stand in a checkpoint; "
-            f"the file was refused and none of its code was run."
-        ) from error
-    except OSError as error:
-        raise SystemExit(f"{path} cannot be read: {error.strerror or error}.") from error
-    except Exception as error:  # a damaged file makes torch raise nearly anything
-        raise SystemExit(f"{path} cannot be read: it is truncated, damaged or no checkpoint.") from error
-    model = checkpoint.get("model") if isinstance(checkpoint, dict) else None
-    if not model or not isinstance(model, dict) or not all(torch.is_tensor(tensor) for tensor in model.values()):
-        raise SystemExit(f"{path} is no fairseq checkpoint: it holds no model.")
-    return checkpoint
-
-
-def updates_of(checkpoint, path):
-    """Return after how many updates a checkpoint was saved, or exit with one sentence."""
-    history = checkpoint.get("optimizer_history")
-    updates = history[-1].get("num_updates") if history else None
-    if updates is None:
-        raise SystemExit(f"{path} does not say after how many updates it was saved; it is no checkpoint of a training.")
-    return updates
-
-
 def check_same_tensors(path, model, first_path, first):
     """Exit with one sentence unless two models have tensors of the same names, shapes and types."""
     for name in sorted(model.keys() | first.keys()):
@@ -171,18 +114,6 @@ def average(paths):
     return checkpoint
 
 
-def save(checkpoint, output):
-    """Write a checkpoint under a temporary name and rename it, so that a failure leaves nothing behind."""
-    temporary = output.with_name(f"{output.name}.{os.getpid()}.tmp")
-    try:
-        torch.save(checkpoint, temporary)
-        temporary.replace(output)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise SystemExit(f"--output: {output} cannot be written: {str(error).splitlines()[0]}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def parse_args():
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -199,7 +130,7 @@ def parse_args():
 
 def main():
     """Run the command line."""
-    package_file("safe_globals.py")["allow_fairseq_globals"]()
+    package_file("patches/safe_globals.py")["allow_fairseq_globals"]()
     args = parse_args()
     paths = select(args)
     check_output(args.output, paths)

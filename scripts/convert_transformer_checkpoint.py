@@ -13,9 +13,7 @@ import shlex
 from pathlib import Path
 from typing import Dict, List, NamedTuple, Tuple
 
-import average_checkpoints
 import torch
-import trained
 from fairseq import checkpoint_utils
 from fairseq import options as fairseq_options
 from fairseq.data import Dictionary
@@ -24,6 +22,8 @@ from fairseq.models.transformer import TransformerModel
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from common import checkpoints
+from common import loading as trained
 from sret_fairseq import options
 from sret_fairseq.layers.recursion import block_order
 from sret_fairseq.model import SretTransformerModel
@@ -359,7 +359,7 @@ def main() -> None:
     except KeyError as error:
         raise SystemExit(f"--input: {command.input} has no tensor {error.args[0]}; it is of a form too old.") from error
     model.load_state_dict(tensors)
-    average_checkpoints.save(new_checkpoint(target, tensors, state), command.output)
+    checkpoints.save(new_checkpoint(target, tensors, state), command.output)
     for name, note in notes.items():
         print(f"{name}: {note}")
     print(f"transformer parameters: total {parameter_counts(source)['total']:,}")

@@ -23,13 +23,12 @@ import shlex
 from collections import Counter
 from pathlib import Path
 
-import figures
-import tables
 import torch
 from fairseq import options as fairseq_options
 from fairseq.data import Dictionary
 from fairseq.models import ARCH_MODEL_NAME_REGISTRY, ARCH_MODEL_REGISTRY
 
+from common import figures, tables
 from sret_fairseq import summary
 from sret_fairseq.model import SretTransformerModel
 from sret_fairseq.options import SIDES

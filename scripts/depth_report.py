@@ -4,14 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
-import average_checkpoints
-import figures
-import files
-import generated
-import scores
-import surroundings
-import tables
-import translation
+from common import checkpoints, figures, files, generated, scores, tables
+from common import provenance as surroundings
+from common import translate as translation
 
 SIDES = ("encoder", "decoder")
 HEADER = ("passes", "virtual depth", "BLEU4", "sentences/s")
@@ -19,8 +14,8 @@ HEADER = ("passes", "virtual depth", "BLEU4", "sentences/s")
 
 def trained_passes(checkpoint):
     """The blocks and the passes of each side of a checkpoint, ``{side: (blocks, passes)}``."""
-    average_checkpoints.package_file("safe_globals.py")["allow_fairseq_globals"]()
-    cfg = average_checkpoints.load(checkpoint).get("cfg") or {}
+    checkpoints.package_file("patches/safe_globals.py")["allow_fairseq_globals"]()
+    cfg = checkpoints.load(checkpoint).get("cfg") or {}
     options = cfg.get("model") or {}
     options = options if isinstance(options, dict) else vars(options)  # fairseq-hydra-train writes a dictionary
     try:

@@ -18,17 +18,16 @@ import statistics
 import time
 from collections import Counter
 
-import figures
-import files
 import sacrebleu
-import surroundings
-import tables
 import torch
-import trained
 from fairseq import utils
 from fairseq.dataclass.configs import FairseqConfig
 from omegaconf import OmegaConf
 from tqdm import tqdm
+
+from common import figures, files, tables
+from common import loading as trained
+from common import provenance as surroundings
 
 HEADER = ("threshold", "BLEU", "mean passes", "speed at most", "with free decisions")
 REPEATS = 30

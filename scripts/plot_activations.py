@@ -9,11 +9,12 @@ layers of fairseq's transformer are blocks of one pass.
 import contextlib
 from collections import Counter
 
-import figures
 import numpy as np
 import torch
 import torch.nn.functional as F
-import trained
+
+from common import figures
+from common import loading as trained
 
 SIDES = ("encoder", "decoder")
 PERCENTILES = {"p1": 1, "p25": 25, "median": 50, "p75": 75, "p99": 99}

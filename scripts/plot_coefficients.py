@@ -8,8 +8,8 @@ channels, with the standard deviation. Nothing but data is read from a checkpoin
 import argparse
 from pathlib import Path
 
-import figures
-from average_checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file, updates_of
+from common import figures
+from common.checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file, updates_of
 
 HEADER = ("updates", "side", "block", "pass", "sublayer", "which", "value", "standard deviation")
 MEANING = {"c1": "c1, of the stream", "c2": "c2, of the sublayer's output"}
@@ -114,7 +114,7 @@ def parse_args():
 def main():
     """Run the command line."""
     args = parse_args()
-    package_file("safe_globals.py")["allow_fairseq_globals"]()
+    package_file("patches/safe_globals.py")["allow_fairseq_globals"]()
     lines = development(checkpoints(args.checkpoints))
     figures.output_folder(args.out)
     figures.write_csv(args.out / "coefficients.csv", HEADER, rows(lines))

@@ -9,9 +9,7 @@ is left out.
 import argparse
 from pathlib import Path
 
-import curves
-import figures
-import training_log
+from common import curves, figures, training_log
 
 QUANTITIES = {"bleu": "BLEU", "train": "training loss", "valid": "validation loss"}
 

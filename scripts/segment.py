@@ -8,8 +8,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
-import lines
 import sentencepiece
+
+from common import lines
 
 SPLITS = ("train", "valid", "test")
 

@@ -33,8 +33,8 @@ fail() {
 }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# shellcheck source=scripts/steps.sh
-source "$root/scripts/steps.sh"
+# shellcheck source=scripts/common/steps.sh
+source "$root/scripts/common/steps.sh"
 
 out=
 named=()
@@ -128,10 +128,10 @@ binarise() {
 }
 
 steps_begin "$out/steps" "${teachers[@]}" "${text[@]}" "${dictionaries[@]}" ${kept[@]+"${kept[@]}"} \
-  "$root"/scripts/{sequence_distillation.sh,distilled_pairs.py}
+  "$root"/scripts/{sequence_distillation.sh,prepare/distilled_pairs.py}
 step translate "$out/generate.log" -- translate ${options[@]+"${options[@]}"}
 step pair "$out"/text/train.{"$source_lang","$target_lang"} -- \
-  "$python" "$root/scripts/distilled_pairs.py" --log "$out/generate.log" --corpus "$data/train.$pair.$source_lang" \
+  env PYTHONPATH="$root/scripts" "$python" "$root/scripts/prepare/distilled_pairs.py" --log "$out/generate.log" --corpus "$data/train.$pair.$source_lang" \
   --source "$out/text/train.$source_lang" --target "$out/text/train.$target_lang"
 step binarise "${text[@]/#"$data"/$new}" "${dictionaries[@]/#"$data"/$new}" ${kept[@]+"${kept[@]/#"$data"/$new}"} -- \
   binarise ${kept[@]+"${kept[@]}"}

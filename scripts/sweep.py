@@ -19,12 +19,10 @@ from collections import namedtuple
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import files
-import gather
-import recipe_models
-import recipe_settings
-
-ROOT = Path(__file__).resolve().parent.parent
+from common import files
+from recipe import models as recipe_models
+from recipe import seeds as gather
+from recipe import settings as recipe_settings
 
 
 class Run(namedtuple("Run", "model seed options", defaults=((),))):
@@ -80,7 +78,7 @@ class Sweep:
         name = f"{run.name} seed {run.seed}"
         where = "" if gpu is None else f" on GPU {gpu}"
         environment = {**os.environ, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
-        command = ["bash", str(ROOT / "examples" / self.recipe / f"{script}.sh"), *words]
+        command = ["bash", str(files.REPOSITORY / "examples" / self.recipe / f"{script}.sh"), *words]
         log_path = self.out / f"{run.name}-seed{run.seed}.{script}.log"
         with self.lock:
             if self.ended:

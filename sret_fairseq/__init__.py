@@ -6,24 +6,10 @@ whole, makes ``--bf16`` work without a TPU, lets several processes on CPUs end w
 0.12.2's own ``transformer`` run with torch 2.
 """
 
-from sret_fairseq.safe_globals import allow_fairseq_globals
+from sret_fairseq import model, patches
+from sret_fairseq.criterions import chunked, distillation, mixed_depth
 
+__all__ = ["chunked", "distillation", "mixed_depth", "model"]  # which register what they define
 __version__ = "0.1.0"
 
-allow_fairseq_globals()
-
-from sret_fairseq import (  # noqa: E402, F401  (registers what they define)
-    checkpoints,
-    criterion,
-    distillation,
-    fast_path,
-    mixed_depth,
-    model,
-    precision,
-    process_group,
-)
-
-checkpoints.keep_checkpoints_whole()
-precision.allow_bfloat16()
-fast_path.close_fast_path()
-process_group.leave_at_exit()
+patches.apply()

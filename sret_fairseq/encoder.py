@@ -7,8 +7,8 @@ from fairseq.models.transformer.transformer_config import TransformerConfig
 from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
 from torch import Tensor, nn
 
+from sret_fairseq.layers.encoder_slices import encoder_layouts
 from sret_fairseq.layers.recursion import RecursiveEncoderLayer, wrap_for_fairseq
-from sret_fairseq.layers.slicing import encoder_layouts
 from sret_fairseq.options import group_count, slices_by_pass
 
 # In batches of shorter sentences, moving the tokens into slices costs more than the smaller attention saves.

@@ -4,12 +4,12 @@ import struct
 
 import pytest
 import torch
-from helpers import build_fairseq, build_sret
-from surface_helpers import finish, free_port, load, make_data, start, train, train_as_rank
 from tensorboardX.proto.event_pb2 import Event
 
 from sret_fairseq import coefficient_log
 from sret_fairseq.coefficients import Place, coefficients
+from support.models import build_fairseq, build_sret
+from support.training import finish, free_port, load, make_data, start, train, train_as_rank
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,11 @@
 """Incremental decoding, padding, determinism: what a translation may not depend on."""
 
-import helpers
 import pytest
 import torch
-from helpers import COMBINATIONS, PAD, build_sret, generate, lengths, logits, pad, source, target
 
 from sret_fairseq.layers.beams import MOST_TOGETHER
+from support import models as helpers
+from support.models import COMBINATIONS, PAD, build_sret, generate, lengths, logits, pad, source, target
 
 TABLE = pytest.mark.parametrize("options", COMBINATIONS.values(), ids=COMBINATIONS)
 

@@ -3,15 +3,15 @@
 import argparse
 import copy
 
-import helpers
 import pytest
 import torch
-from helpers import Task, build_sret
 
 import sret_fairseq.model as sret_model
-from sret_fairseq.layers import causal_slicing, slicing
+from sret_fairseq.layers import decoder_slices, encoder_slices
 from sret_fairseq.layers.residual import ResidualCoefficients
 from sret_fairseq.summary import parameter_counts, runs, summary_lines
+from support import models as helpers
+from support.models import Task, build_sret
 
 ARCHITECTURES = {
     # name: (function, virtual depth)
@@ -59,7 +59,7 @@ def encoder_change(passes: int, scaled: bool) -> torch.Tensor:
     torch.manual_seed(0)
     x = torch.randn(7, 2, 16)
     (group,) = model.encoder.layers
-    return (group(x, [slicing.whole_sentences(None, False)] * passes) - x).detach()
+    return (group(x, [encoder_slices.whole_sentences(None, False)] * passes) - x).detach()
 
 
 def test_scaled_residuals_change_the_stream_as_one_pass_does():
@@ -96,7 +96,7 @@ def test_half_precision_keeps_small_steps(checkpointed, fast):
     model = build_sret(**sizes, depth_scaled_residuals=True, checkpoint_activations=checkpointed)
     (group,) = model.encoder.layers
     torch.manual_seed(0)
-    x, layouts = torch.randn(7, 2, 16).bfloat16(), [slicing.whole_sentences(None, False)] * 168
+    x, layouts = torch.randn(7, 2, 16).bfloat16(), [encoder_slices.whole_sentences(None, False)] * 168
     for name, parameter in group.named_parameters():
         if name.endswith("coefficients.identity"):
             torch.nn.init.constant_(parameter, 0.3)
@@ -137,13 +137,13 @@ def test_long_runs_of_slices_are_told_in_short(numbers, text):
 def test_equal_passes_share_a_layout(monkeypatch):
     """Masks are made once for all passes that are alike: two of the encoder's, one of a decoding step's."""
     made = []
-    for module, name in ((slicing, "encoder_layout"), (causal_slicing, "step_layout")):
+    for module, name in ((encoder_slices, "encoder_layout"), (decoder_slices, "step_layout")):
         original = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *args, f=original, n=name, **more: made.append(n) or f(*args, **more))
     padding = torch.zeros(2, 9, dtype=torch.bool)
     for layouts in (
-        slicing.encoder_layouts(padding, False, [2] * 168, "interleave", False),
-        causal_slicing.decoder_layouts(
+        encoder_slices.encoder_layouts(padding, False, [2] * 168, "interleave", False),
+        decoder_slices.decoder_layouts(
             padding, [1] * 168, 16, True, torch.zeros(1, 2, 9, dtype=torch.long), torch.ones(1)
         ),
     ):

@@ -4,7 +4,8 @@ import os
 
 import pytest
 import torch
-from helpers import REPOSITORY, python
+
+from support.models import REPOSITORY, python
 
 SIZES = (
     "--encoder-embed-dim 8 --decoder-embed-dim 8 --encoder-ffn-embed-dim 12 --decoder-ffn-embed-dim 12 "

@@ -2,13 +2,13 @@
 
 import argparse
 
-import helpers
 import pytest
 import torch
-from helpers import COMBINATIONS, build_fairseq, build_sret, logits, pad, source, target
 
 import sret_fairseq.model as sret_model
 from sret_fairseq.summary import parameter_counts, summary_lines
+from support import models as helpers
+from support.models import COMBINATIONS, build_fairseq, build_sret, logits, pad, source, target
 
 SOURCES = pad([source(7), source(11, seed=1), source(1, seed=2)], left=True)
 TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2)])

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 from fairseq import options as fairseq_options
-from helpers import build_sret
 
 from sret_fairseq.options import OptionError, slices_by_pass
+from support.models import build_sret
 
 REFUSED = [
     ({"encoder_layers": 5, "encoder_recursion_span": 2}, "--encoder-layers 5", "--encoder-recursion-span 2"),

@@ -2,14 +2,14 @@
 
 import argparse
 
-import helpers
 import pytest
 import torch
-from helpers import Task, build_sret, logits, pad, source, target
 
 from sret_fairseq.model import SretTransformerModel
 from sret_fairseq.options import OptionError
 from sret_fairseq.summary import summary_lines
+from support import models as helpers
+from support.models import Task, build_sret, logits, pad, source, target
 
 SOURCES = pad([source(7), source(11, seed=1)], left=True)
 TARGETS = pad([target(9), target(4, seed=1)])

@@ -1,9 +1,10 @@
 """The invariants over options, lengths and paddings that hypothesis draws, beyond the table of helpers.COMBINATIONS."""
 
 import torch
-from helpers import PAD, build_sret, generate, lengths, logits, pad, source, target
 from hypothesis import given, settings
 from hypothesis import strategies as draw
+
+from support.models import PAD, build_sret, generate, lengths, logits, pad, source, target
 
 COUNTS = draw.integers(1, 4)
 

@@ -5,7 +5,8 @@ import io
 import pytest
 import torch
 from fairseq.sequence_generator import SequenceGenerator
-from helpers import COMBINATIONS, Task, build_sret, generate, lengths, logits, pad, source, target
+
+from support.models import COMBINATIONS, Task, build_sret, generate, lengths, logits, pad, source, target
 
 SOURCES = pad([source(7), source(11, seed=1), source(1, seed=2)], left=True)
 TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2)])

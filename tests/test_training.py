@@ -5,7 +5,8 @@ import os
 import pytest
 import torch
 import torch.multiprocessing as multiprocessing
-from helpers import COMBINATIONS, PAD, build_sret, logits, pad, source, target
+
+from support.models import COMBINATIONS, PAD, build_sret, logits, pad, source, target
 
 SOURCES = pad([source(7), source(11, seed=1), source(2, seed=2), source(9, seed=3)], left=True)
 TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2), target(8, seed=3)])

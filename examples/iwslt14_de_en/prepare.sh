@@ -8,8 +8,8 @@ bpe_operations=10000
 published=(160239 7283 6750)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-# shellcheck source=scripts/preparation.sh
-source "$root/scripts/preparation.sh"
+# shellcheck source=scripts/prepare/prepare.sh
+source "$root/scripts/prepare/prepare.sh"
 
 usage() {
   cat <<'HELP'

@@ -7,8 +7,8 @@ read -ra languages <<<"${LANGUAGES:-en de}"
 bpe_operations=10000
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-# shellcheck source=scripts/preparation.sh
-source "$root/scripts/preparation.sh"
+# shellcheck source=scripts/prepare/prepare.sh
+source "$root/scripts/prepare/prepare.sh"
 
 usage() {
   cat <<HELP

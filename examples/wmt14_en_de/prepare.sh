@@ -8,8 +8,8 @@ bpe_operations=32000
 published=(4520620 3000 3003)
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-# shellcheck source=scripts/preparation.sh
-source "$root/scripts/preparation.sh"
+# shellcheck source=scripts/prepare/prepare.sh
+source "$root/scripts/prepare/prepare.sh"
 
 usage() {
   cat <<'HELP'

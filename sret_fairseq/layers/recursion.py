@@ -8,9 +8,9 @@ from fairseq.distributed import fsdp_wrap
 from torch import Tensor, nn
 
 from sret_fairseq.layers.block import DecoderBlock, EncoderBlock
-from sret_fairseq.layers.checkpointing import recomputed, segments
+from sret_fairseq.layers.encoder_slices import Layout
 from sret_fairseq.layers.projection import build_projections
-from sret_fairseq.layers.slicing import Layout
+from sret_fairseq.layers.recomputation import recomputed, segments
 
 
 def wrap_for_fairseq(layer: nn.Module, cfg) -> nn.Module:

@@ -2,6 +2,6 @@
 
 import sys
 
-from helpers import REPOSITORY
+from support.models import REPOSITORY
 
 sys.path += [str(REPOSITORY), str(REPOSITORY / "scripts")]

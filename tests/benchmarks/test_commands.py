@@ -8,9 +8,9 @@ import sys
 
 import pytest
 import torch
-from helpers import REPOSITORY
 
 from benchmarks import options
+from support.models import REPOSITORY
 
 
 def benchmark(*words):

@@ -1,9 +1,9 @@
 """The systems that are compared."""
 
 import pytest
-from helpers import not_on_python_3_10
 
 from benchmarks import models
+from support.models import not_on_python_3_10
 
 
 @pytest.mark.parametrize("words", models.VARIANTS.values(), ids=models.VARIANTS)

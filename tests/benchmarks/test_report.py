@@ -6,7 +6,7 @@ import json
 import pytest
 
 from benchmarks import report
-from benchmarks.common import Comparison, Goal
+from benchmarks.comparison import Comparison, Goal
 
 
 def settings(out, **given):

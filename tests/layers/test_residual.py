@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import build_sret
 
 from sret_fairseq.layers.residual import ResidualCoefficients, ScaledSum
+from support.models import build_sret
 
 
 @pytest.mark.parametrize("channels", [1, 6])

@@ -1,9 +1,10 @@
 """The recipes from an archive in the shape of the real one to a table of scores, by the very scripts of a user."""
 
 import pytest
-import recipes_archives
-from recipe_helpers import TINY, read_json, run
-from recipes_prepare import run as prepare
+
+from support import archives as recipes_archives
+from support.corpora import TINY, read_json, run
+from support.prepare import run as prepare
 
 
 def archive(recipe, folder):

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 import sacrebleu
-from recipe_helpers import SIZES, TINY, make_corpus, read_json, run
 from sacremoses import MosesDetokenizer
+
+from support.corpora import SIZES, TINY, make_corpus, read_json, run
 
 EVALUATE = "examples/wmt14_en_de/evaluate.sh"
 REFERENCES = [
@@ -28,7 +29,7 @@ HYPOTHESES = [
 @pytest.fixture
 def scores(import_script):
     """The script as a module."""
-    return import_script("scores")
+    return import_script("common.scores")
 
 
 def test_sacre_scores(scores, tmp_path):

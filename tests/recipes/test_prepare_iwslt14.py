@@ -12,8 +12,8 @@ import threading
 from functools import partial
 
 import pytest
-import recipes_archives as archives
-import recipes_prepare as prepare
+
+from support import archives, prepare
 
 RECIPE = "iwslt14_de_en"
 KEPT = archives.IWSLT14_SENTENCES + 2 * archives.IWSLT14_TALKS

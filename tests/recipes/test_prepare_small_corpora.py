@@ -4,8 +4,9 @@ import gzip
 import json
 
 import pytest
-import recipes_prepare as prepare
-from recipe_helpers import WORDS
+
+from support import prepare
+from support.corpora import WORDS
 
 RECIPE = "small_corpora"
 SIZES = {"train": 70, "valid": 6, "test": 8}

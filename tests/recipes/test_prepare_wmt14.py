@@ -5,8 +5,8 @@ import os
 import shutil
 
 import pytest
-import recipes_archives as archives
-import recipes_prepare as prepare
+
+from support import archives, prepare
 
 RECIPE = "wmt14_en_de"
 LINES = {"train": 119, "valid": 7, "test": 9}

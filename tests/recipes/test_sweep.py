@@ -5,7 +5,8 @@ import re
 import statistics
 
 import pytest
-from recipe_helpers import TINY, make_corpus, read_json, run
+
+from support.corpora import TINY, make_corpus, read_json, run
 
 SWEEP = "scripts/sweep.sh"
 
@@ -40,7 +41,7 @@ def sweep(import_script, monkeypatch, tmp_path):
     recipe.mkdir(parents=True)
     (recipe / "train.sh").write_text(TRAIN)
     (recipe / "evaluate.sh").write_text(EVALUATE)
-    monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(module.files, "REPOSITORY", tmp_path)
     monkeypatch.setattr(module.signal, "signal", lambda *_: None)
     monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
@@ -145,7 +146,8 @@ def test_another_sweep_at_work(sweep, import_script, tmp_path):
     """Two of them would write to the same logs and table."""
     out = tmp_path / "out"
     out.mkdir()
-    with import_script("files").held(out / ".lock", ""), pytest.raises(SystemExit, match="another sweep writes to"):
+    held = import_script("common.files").held(out / ".lock", "")
+    with held, pytest.raises(SystemExit, match="another sweep writes to"):
         sweep("--models", "sret", "--out", str(out))
     assert [path.name for path in out.iterdir()] == [".lock"]
 
@@ -163,7 +165,7 @@ def test_several_jobs(sweep, tmp_path, monkeypatch):
 @pytest.fixture
 def gathered(import_script, tmp_path):
     """A function that gathers runs, given by what was scored and the updates of the training; it returns the table."""
-    gather = import_script("gather")
+    gather = import_script("recipe.seeds")
     run_type = import_script("sweep").Run
 
     def call(*runs):
@@ -209,7 +211,7 @@ def test_different_numbers_of_averaged_checkpoints(gathered):
 
 def test_no_run_succeeded(import_script, tmp_path):
     """Then the table names the failures and has no line that nothing stands behind."""
-    import_script("gather").gather([], {"sret seed 1": "train.sh"}, tmp_path)
+    import_script("recipe.seeds").gather([], {"sret seed 1": "train.sh"}, tmp_path)
     assert (tmp_path / "table.txt").read_text() == "FAILED, not in the table: sret seed 1 (train.sh)\n"
 
 
@@ -262,7 +264,7 @@ def test_tables_of_small_corpora(import_script, name):
     from fairseq import options
 
     module = import_script("sweep")
-    listed = module.read_table(module.ROOT / "examples" / "small_corpora" / f"{name}.txt")
+    listed = module.read_table(module.files.REPOSITORY / "examples" / "small_corpora" / f"{name}.txt")
     module.check_runs(listed, "small_corpora")
     assert len({(each.name, each.seed) for each in listed}) == len(listed) > 15
     for each in listed:

@@ -9,10 +9,10 @@ import time
 
 import pytest
 import torch
-from helpers import REPOSITORY, Task, is_unused_copy, not_on_python_3_10
-from recipe_helpers import TINY, make_corpus, read_json, run, start
 
 import sret_fairseq  # noqa: F401  (registers the model)
+from support.corpora import TINY, make_corpus, read_json, run, start
+from support.models import REPOSITORY, Task, is_unused_copy, not_on_python_3_10
 
 RECIPES = ("iwslt14_de_en", "wmt14_en_de", "small_corpora")
 TRAIN = "examples/iwslt14_de_en/train.sh"
@@ -45,7 +45,7 @@ def corpus(tmp_path_factory):
 def settings(import_script, tmp_path):
     """A function that reads a recipe's settings, for text that was prepared for it."""
     (tmp_path / "prepare.json").write_text('{"languages": ["fr", "nl"]}')
-    read = import_script("recipe_settings").read
+    read = import_script("recipe.settings").read
     return lambda recipe: read(REPOSITORY / "examples" / recipe / "train.yaml", tmp_path)
 
 
@@ -53,7 +53,7 @@ def parsed(import_script, settings, recipe, model="sret"):
     """What fairseq-train understands of a recipe's words."""
     from fairseq import options
 
-    words = [*import_script("recipe_models").model_words(model, recipe), *settings(recipe).words]
+    words = [*import_script("recipe.models").model_words(model, recipe), *settings(recipe).words]
     return options.parse_args_and_arch(options.get_training_parser(), ["data", *words])
 
 
@@ -79,7 +79,7 @@ def test_hydra_and_train_sh_agree(import_script, settings, recipe):
     said = subprocess.run(hydra, capture_output=True, text=True, check=True).stdout
     theirs = leaves(OmegaConf.to_container(OmegaConf.create(said)))
 
-    per_run = import_script("recipe_settings").DECIDED_PER_RUN
+    per_run = import_script("recipe.settings").DECIDED_PER_RUN
     per_run = {name for name in per_run if not name.startswith("model.")}
     compared = 0
     for path, value in theirs.items():
@@ -98,7 +98,7 @@ def test_parameters_of_the_models(import_script, settings, recipe):
     from fairseq.models import ARCH_MODEL_REGISTRY
 
     counts = {}
-    for name in import_script("recipe_models").MODELS:
+    for name in import_script("recipe.models").MODELS:
         args = parsed(import_script, settings, recipe, name)
         with torch.device("meta"):  # shapes without memory
             model = ARCH_MODEL_REGISTRY[args.arch].build_model(args, TaskOfOneDictionary())
@@ -121,7 +121,7 @@ class TaskOfOneDictionary(Task):
 
 def test_effective_batch(import_script, settings):
     """Batches are accumulated to the recipe's effective batch; where that cannot be, a warning says so."""
-    plan, wmt = import_script("training_plan"), settings("wmt14_en_de")
+    plan, wmt = import_script("recipe.plan"), settings("wmt14_en_de")
     assert wmt.batch_tokens == 28_672 and settings("iwslt14_de_en").batch_tokens == 4_096
     for processes, max_tokens, update_freq in ((8, None, 1), (1, None, 8), (2, 7168, 2)):
         found = plan.share_out(wmt, processes, max_tokens=max_tokens)
@@ -144,7 +144,7 @@ def test_languages(settings, import_script, tmp_path):
 
 def test_launcher(import_script, settings):
     """One process is Python's, several are torchrun's, on several machines with the address of the first."""
-    plan, wmt = import_script("training_plan"), settings("wmt14_en_de")
+    plan, wmt = import_script("recipe.plan"), settings("wmt14_en_de")
     environment = {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "first", "MASTER_PORT": "29500"}
     assert "torch.distributed.run" not in plan.launcher(plan.share_out(wmt, 1), environment)
     assert "--nproc-per-node 4 --standalone" in " ".join(plan.launcher(plan.share_out(wmt, 4), environment))
@@ -159,19 +159,19 @@ def test_launcher(import_script, settings):
 
 def test_precision(import_script):
     """bf16 and fp16 are taken where every GPU multiplies them fast."""
-    precision = import_script("surroundings").precision
+    precision = import_script("common.provenance").precision
     ampere, volta, pascal = ({"capability": list(pair)} for pair in ((8, 0), (7, 0), (6, 1)))
     assert precision([ampere, {"capability": [12, 0]}]) == ["--bf16"]
     assert precision([ampere, volta]) == ["--fp16"]
     assert precision([ampere, pascal]) == precision([]) == []
-    words = import_script("train").number_format_words
+    words = import_script("recipe.train").number_format_words
     assert words(None, [ampere]) == ["--bf16"] and words("amp", [ampere]) == ["--amp"]
     assert words("fp32", [ampere]) == words(None, []) == []
 
 
 def test_commit(import_script, tmp_path):
     """The commit of a checkout and whether it was changed; unknown outside git."""
-    commit = import_script("surroundings").commit
+    commit = import_script("common.provenance").commit
     assert commit(tmp_path) == {"commit": "unknown", "dirty": None}
     git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@example.org"]
     (tmp_path / "file").write_text("one")
@@ -202,7 +202,7 @@ def test_bad_words(words, sentence):
 
 def test_identity_tells_texts_apart(import_script, tmp_path):
     """Another training text with the same dictionaries makes another run."""
-    train = import_script("train")
+    train = import_script("recipe.train")
     (tmp_path / "data-bin").mkdir()
     for name in ("dict.nl.txt", *(f"train.fr-nl.{side}.{kind}" for side in ("fr", "nl") for kind in ("idx", "bin"))):
         (tmp_path / "data-bin" / name).write_text("old")
@@ -220,7 +220,7 @@ def test_identity_tells_texts_apart(import_script, tmp_path):
 
 def test_mend_takes_the_newest_sound_checkpoint(import_script, tmp_path):
     """The last checkpoint is a copy of another: one fault may have hit both."""
-    resume = import_script("resume")
+    resume = import_script("recipe.resume")
     for age, name in enumerate(("checkpoint2.pt", "checkpoint1.pt", "checkpoint_last.pt")):
         torch.save({"model": {"x": torch.ones(3)}, "optimizer_history": [{"num_updates": 9 - age}]}, tmp_path / name)
         os.utime(tmp_path / name, (1000 - age, 1000 - age))

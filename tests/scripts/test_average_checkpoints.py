@@ -4,13 +4,14 @@ import os
 import runpy
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_fixtures import Payload, write_checkpoint
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "average_checkpoints.py"
+from support.checkpoints import Payload, write_checkpoint
+from support.models import REPOSITORY
+
+SCRIPT = REPOSITORY / "scripts" / "average_checkpoints.py"
 
 
 @pytest.fixture

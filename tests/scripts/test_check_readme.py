@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "check_readme.py"
+SCRIPT = Path(__file__).parents[2] / ".ci" / "check_readme.py"
 
 README = """\
 Text with `code`.

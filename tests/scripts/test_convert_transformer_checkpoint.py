@@ -4,18 +4,17 @@ import argparse
 import os
 import shlex
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from checkpoint_fixtures import Payload, write_checkpoint
 from fairseq.models.transformer import TransformerModel
-from helpers import PAD, SIZES, Task, lengths, pad, python, source, target
-from surface_helpers import weights_of
 
 from sret_fairseq.model import SretTransformerModel
+from support.checkpoints import Payload, write_checkpoint
+from support.models import PAD, REPOSITORY, SIZES, Task, lengths, pad, python, source, target
+from support.training import weights_of
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
+SCRIPTS = REPOSITORY / "scripts"
 LAYERS = {"encoder_layers": 4, "decoder_layers": 6}
 PRE_NORM = {"encoder_normalize_before": True, "decoder_normalize_before": True}
 ONE_PASS = ("--encoder-recursions", 1, "--decoder-recursions", 1)

@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 import torch
-from helpers import REPOSITORY
-from surface_helpers import load, make_data, train
+
+from support.models import REPOSITORY
+from support.training import load, make_data, train
 
 MODEL = (
     "--arch sret_transformer --encoder-embed-dim 16 --decoder-embed-dim 24 --encoder-ffn-embed-dim 20 "

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 import torch
-from helpers import Task, build_sret, lengths, pad, source, target
-from surface_helpers import make_data, train
+
+from support.models import Task, build_sret, lengths, pad, source, target
+from support.training import make_data, train
 
 LOOP = {"decoder_recursion_span": 2, "decoder_layers": 2, "decoder_recursions": 3}
 

@@ -8,8 +8,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import COMBINATIONS, build_fairseq, build_sret, copy_fairseq_weights, lengths, pad, source, target
-from surface_helpers import MODEL, assert_same_weights, make_data, train
+
+from support.models import COMBINATIONS, build_fairseq, build_sret, copy_fairseq_weights, lengths, pad, source, target
+from support.training import MODEL, assert_same_weights, make_data, train
 
 PRE_NORM = {"encoder_normalize_before": True, "decoder_normalize_before": True}
 
@@ -196,7 +197,7 @@ def test_command(run, script, data, checkpoint, import_script, capsys):
     assert run("--sentences", 12) == rows != run("--sentences", 3)
     alone = run("--index", 4)
     assert "over 1 sentences" in capsys.readouterr().out
-    trained = import_script("trained")
+    trained = import_script("common.loading")
     model, task = trained.load(checkpoint, data)
     task.load_dataset("valid")
     sample = task.dataset("valid").collater([task.dataset("valid")[4]])

@@ -6,9 +6,10 @@ import sys
 
 import pytest
 import torch
-from checkpoint_fixtures import Payload, write_checkpoint
-from helpers import REPOSITORY
-from surface_helpers import make_data, train
+
+from support.checkpoints import Payload, write_checkpoint
+from support.models import REPOSITORY
+from support.training import make_data, train
 
 SCRIPT = REPOSITORY / "scripts" / "plot_coefficients.py"
 ENCODER = "encoder.layers.1.blocks.0.ffn_residual.coefficients.identity"
@@ -18,7 +19,7 @@ NLL = "decoder.layers.0.projections.1.0.residual.coefficients.residual"
 @pytest.fixture
 def plot(import_script, monkeypatch):
     """A function that runs the script on these words; the lines drawn, ``{panel: [(xs, ys)]}``."""
-    figures, script, drawn = import_script("figures"), import_script("plot_coefficients"), {}
+    figures, script, drawn = import_script("common.figures"), import_script("plot_coefficients"), {}
     save = figures.save
 
     def record(figure, path):

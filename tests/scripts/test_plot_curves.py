@@ -5,7 +5,8 @@ import json
 import sys
 
 import pytest
-from surface_helpers import make_data, train
+
+from support.training import make_data, train
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def plot(import_script, monkeypatch):
 @pytest.fixture
 def panels(import_script, monkeypatch):
     """The figures that are drawn from now on: ``{title: {label: [x], [y]}}`` of each."""
-    figures, drawn = import_script("figures"), []
+    figures, drawn = import_script("common.figures"), []
     save = figures.save
 
     def record(figure, path):
@@ -134,7 +135,7 @@ def test_log_file_of_a_training(plot, tmp_path):
 
 def test_the_quickstart_draws_both_losses_in_one_panel(import_script, panels, tmp_path):
     points = {"train": [[1, 5.0], [2, 4.0]], "valid": [[2, 4.5]], "bleu": 30.1}
-    import_script("curves").draw({"A": points}, [("train", "valid")], tmp_path / "picture.png")
+    import_script("common.curves").draw({"A": points}, [("train", "valid")], tmp_path / "picture.png")
     assert panels == [{"Learning curves": {"A, train": ([1, 2], [5, 4]), "A, valid": ([2], [4.5])}}]
 
 

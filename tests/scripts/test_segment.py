@@ -4,7 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from helpers import REPOSITORY
+
+from support.models import REPOSITORY
 
 SPLITS = {"train": 40, "valid": 6, "test": 5}
 # Characters that Python takes for line ends, and a line end of Windows: none of them ends a sentence.

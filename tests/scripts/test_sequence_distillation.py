@@ -7,8 +7,9 @@ import sys
 import pytest
 from fairseq.data import Dictionary
 from fairseq.data.data_utils import load_indexed_dataset
-from helpers import REPOSITORY
-from surface_helpers import make_data, train
+
+from support.models import REPOSITORY
+from support.training import make_data, train
 
 TEACHER = (
     "--arch transformer --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 12 --decoder-embed-dim 12 "
@@ -122,7 +123,7 @@ PAIRS = ("a\u2028b\nc d\n", "A\u2028B\nC D\n")
 )
 def test_pairs(import_script, monkeypatch, tmp_path, log, count, expected):
     """In the order of the corpus whatever that of the log; other line separators stay inside a sentence."""
-    script = import_script("distilled_pairs")
+    script = import_script("prepare.distilled_pairs")
     monkeypatch.setattr("fairseq.data.data_utils.load_indexed_dataset", lambda path: range(count))
     (tmp_path / "log").write_text(log)
     files = {name: str(tmp_path / name) for name in ("log", "corpus", "source", "target")}

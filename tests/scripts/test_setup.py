@@ -5,7 +5,8 @@ import os
 import subprocess
 
 import pytest
-from helpers import REPOSITORY
+
+from support.models import REPOSITORY
 
 LOCK = "sret_fairseq.setup.lock"
 
@@ -29,7 +30,7 @@ def test_waits_for_another_set_up(tmp_path):
 
 def test_a_training_holds_its_environment(import_script, monkeypatch, tmp_path):
     """Together with other trainings, and only an environment that setup.sh made."""
-    train = import_script("train")
+    train = import_script("recipe.train")
     monkeypatch.setattr(train.sys, "prefix", str(tmp_path))
     with train.environment_kept():
         assert not list(tmp_path.iterdir())

@@ -1,0 +1,122 @@
+"""A trained model and the batches of a data folder, through fairseq's own doors, for scripts that look into a model."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import torch
+from fairseq import checkpoint_utils, utils
+from fairseq.data import data_utils
+from fairseq.models.transformer import TransformerModelBase
+
+from common import checkpoints, figures, files
+
+
+def sentence(error):
+    """The first line of an exception's message, with what follows a colon, or its name, as the end of a sentence."""
+    first, *more = str(error).splitlines() or [type(error).__name__]
+    return " ".join([first, *more[:1]] if first.endswith(":") else [first]).replace("\t", "").rstrip(".")
+
+
+def load(checkpoint, data):
+    """Return a model in float32 and evaluation mode, on a GPU if there is one, and its task.
+
+    Args:
+        checkpoint: path of a checkpoint of ``transformer`` or ``sret_transformer``.
+        data: path of the folder of fairseq-preprocess, which takes the place of the checkpoint's.
+
+    Raises:
+        SystemExit: one of them is missing or wrong, or they do not belong together.
+    """
+    if not any(data.glob("dict.*.txt")):
+        raise SystemExit(f"{data} is no folder with dict.*.txt; give that of fairseq-preprocess.")
+    logging.getLogger().setLevel(logging.WARNING)  # parts of fairseq turn on the debugging messages of all libraries
+    utils.import_user_module(argparse.Namespace(user_dir=str(files.REPOSITORY / "sret_fairseq")))
+    checkpoints.load(checkpoint)  # refuses what is no checkpoint in one sentence
+    # BLEU, which a training may have asked for, needs a tokenizer that may not be here.
+    overrides = {"data": str(data), "eval_bleu": False}
+    try:
+        models, _, task = checkpoint_utils.load_model_ensemble_and_task([str(checkpoint)], overrides)
+    except Exception as error:  # fairseq raises nearly anything for options and weights that do not fit
+        raise SystemExit(f"{checkpoint} cannot be loaded with the data in {data}: {sentence(error)}.") from error
+    if not isinstance(models[0], TransformerModelBase):
+        raise SystemExit(f"{checkpoint} holds a {type(models[0]).__name__}; give a transformer or sret_transformer.")
+    return models[0].eval().to("cuda" if torch.cuda.is_available() else "cpu"), task
+
+
+def batches(model, task, subset, wanted, max_tokens, max_sentences=None):
+    """Return batches as fairseq collates them, on the model's device, shortest sentences first.
+
+    Sentences that are too long for the model are left out, and fairseq's log says so.
+
+    Args:
+        model: the model of ``load``.
+        task: its task.
+        subset: name of the part of the data, such as ``valid``.
+        wanted: range of sentence numbers, from 0, in the order of the text; None for all.
+        max_tokens: of a batch, padding included; a longer sentence raises it to its own length.
+        max_sentences: of a batch; None for any number.
+
+    Raises:
+        SystemExit: there is no such part, it is damaged or has no target, or none of these sentences is in it.
+    """
+    try:
+        samples = collated(model, task, subset, wanted, max_tokens, max_sentences)
+    except Exception as error:  # of a damaged file fairseq and numpy raise nearly anything
+        raise SystemExit(f"--subset {subset} cannot be read: {sentence(error)}.") from error
+    device = next(model.parameters()).device
+    return [utils.apply_to_sample(lambda tensor: tensor.to(device), sample) for sample in samples]
+
+
+def collated(model, task, subset, wanted, max_tokens, max_sentences):
+    """Return the batches of ``batches`` on the CPU."""
+    task.load_dataset(subset, combine=False, epoch=1)
+    dataset = task.dataset(subset)
+    if dataset.tgt is None:
+        raise SystemExit(f"--subset {subset} has no target side; binarise both languages of it.")
+    with data_utils.numpy_seed(1):  # the order among sentences of one length
+        indices = dataset.ordered_indices()
+    indices = indices[[wanted is None or index in wanted for index in indices.tolist()]]
+    limits = utils.resolve_max_positions(task.max_positions(), model.max_positions())
+    indices = task.filter_indices_by_size(indices, dataset, limits, ignore_invalid_inputs=True)
+    if len(indices) == 0:
+        raise SystemExit(f"--subset {subset}: of its {len(dataset)} sentences none is asked for and short enough.")
+    longest = max(dataset.num_tokens(index) for index in indices)
+    rows = dataset.batch_by_size(indices, max_tokens=max(max_tokens, longest), max_sentences=max_sentences)
+    return [dataset.collater([dataset[index] for index in row]) for row in rows]
+
+
+output_folder = figures.output_folder  # these scripts all draw
+
+
+def at_least(least):
+    """A type for argparse: a whole number from ``least`` on."""
+
+    def number(word):
+        value = int(word)
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value}: give a number of at least {least}")
+        return value
+
+    return number
+
+
+def seed(word):
+    """A type for argparse: a whole number that torch takes for a seed."""
+    value = int(word)
+    if not -(2**63) <= value < 2**64:
+        raise argparse.ArgumentTypeError(f"{value}: give a number from -2**63 to 2**64 - 1")
+    return value
+
+
+def parser(description):
+    """A command line with what these scripts share: the checkpoint, the data and where to write."""
+    result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("checkpoint", type=Path, help="checkpoint of transformer or sret_transformer")
+    result.add_argument("data", type=Path, help="folder of fairseq-preprocess")
+    result.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the results go")
+    result.add_argument("--subset", default="valid", help="part of the data (default: valid)")
+    result.add_argument(
+        "--max-tokens", type=at_least(1), default=4096, help="tokens of a batch, padding included (default: 4096)"
+    )
+    return result

@@ -1,0 +1,81 @@
+"""Copy {train,valid,test}.LANG (or .LANG.gz) from a folder, check that they are aligned, and see if they are tokenised.
+
+Writes the texts, with train called ``pairs`` since it is yet to be cleaned, and the file ``tokenised`` (``yes`` or
+``no``) into ``--out``.
+"""
+
+import argparse
+import re
+from itertools import islice
+from pathlib import Path
+
+from common import lines
+
+SPLITS = ("train", "valid", "test")
+SAMPLE = 20000
+ESCAPE = re.compile(r"&(apos|quot|amp|lt|gt|#91|#93|#124);")
+APART = re.compile(r"(^|\s)[.!?]\s*$")
+ATTACHED = re.compile(r"[^\s.!?][.!?]\s*$")
+MOST = 0.9
+
+
+def find(folder, name):
+    """Return the path of a text in a folder, gzipped or not."""
+    for path in (folder / name, folder / f"{name}.gz"):
+        if path.is_file():
+            return path
+    raise SystemExit(f"--raw: {folder} has neither {name} nor {name}.gz.")
+
+
+def looks_tokenised(path):
+    """Return True, False or None (in doubt) for a text, and print what that rests on.
+
+    Final marks that nearly always stand apart from the word before them show it. Text with too few such marks is
+    taken as tokenised when it has Moses' escapes (which web text may have too, so they alone decide nothing else).
+    """
+    apart = attached = escaped = total = 0
+    for line in islice(lines.read_lines(path), SAMPLE):
+        total += 1
+        apart += bool(APART.search(line))
+        attached += bool(ATTACHED.search(line))
+        escaped += bool(ESCAPE.search(line))
+    marks = apart + attached
+    share = apart / marks if marks else 0.0
+    decision = None
+    if 10 * marks >= total:
+        decision = True if share >= MOST else False if share <= 1 - MOST else None
+    elif escaped:
+        decision = True
+    taken = {True: "tokenised", False: "not tokenised", None: "in doubt"}[decision]
+    print(
+        f"{path.name}: of {total} lines {marks} end in . ! or ?, {share:.0%} of them standing apart; "
+        f"{escaped} lines have Moses' escapes: {taken}."
+    )
+    return decision
+
+
+def main():
+    """Run the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
+    parser.add_argument("--tokenised", choices=("yes", "no"), help="do not look at the text, take it so")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    args = parser.parse_args()
+    paths = {(split, la): find(args.folder, f"{split}.{la}") for split in SPLITS for la in args.languages}
+    tokenised = args.tokenised
+    if not tokenised:
+        decisions = {looks_tokenised(paths["train", language]) for language in args.languages}
+        if len(decisions) > 1 or None in decisions:
+            raise SystemExit(f"--raw: it is not clear whether {args.folder} is tokenised; say --tokenised yes or no.")
+        tokenised = "yes" if decisions.pop() else "no"
+    for split in SPLITS:
+        name = "pairs" if split == "train" else split
+        texts = {args.out / f"{name}.{la}": lines.read_lines(paths[split, la]) for la in args.languages}
+        print(f"{split}: {lines.write_aligned(texts)} pairs")
+    with lines.writing(args.out / "tokenised") as file:
+        file.write(f"{tokenised}\n")
+
+
+if __name__ == "__main__":
+    main()

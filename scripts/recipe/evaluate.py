@@ -1,0 +1,114 @@
+"""Average, translate and score runs of a recipe: one table, one JSON file.
+
+Each system is the average of its last checkpoints. Each kind of score has rows of its own, with what has to be quoted
+with it below the table: numbers of different kinds do not compare. With two systems or more, each is compared with the
+one of --against by paired bootstrap resampling. Translations that an earlier call made from the same checkpoints are
+kept.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from common import files
+from common import provenance as surroundings
+from recipe import record as run_record
+from recipe import settings as recipe_settings
+
+
+def find_runs(names, runs):
+    """The folders of the runs that were asked for, or of all."""
+    found = [runs / name if (runs / name).is_dir() else Path(name) for name in names]
+    if not names:
+        found = sorted(path.parent for path in runs.glob("*/checkpoint_last.pt"))
+        if not found:
+            raise SystemExit(f"evaluate: {runs} has no run with a checkpoint; train one, or name its folder.")
+    for folder, name in zip(found, names):
+        if not (folder / "checkpoint_last.pt").is_file():
+            raise SystemExit(f"evaluate: '{name}' is neither a run under {runs} nor a folder with checkpoint_last.pt.")
+    found = [folder.resolve() for folder in found]
+    if len({folder.name for folder in found}) < len(found):
+        raise SystemExit("evaluate: two runs have the same name; rename the folder of one.")
+    return found
+
+
+def parse_args(words):
+    """The command line's options; ``generate_words`` go to fairseq-generate."""
+    split = words.index("--") if "--" in words else len(words)
+    parser = argparse.ArgumentParser(
+        prog="evaluate.sh",
+        usage="bash evaluate.sh [MODEL or FOLDER]... [OPTIONS] [-- OPTIONS OF FAIRSEQ-GENERATE]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    # fmt: off
+    parser.add_argument("--recipe", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--generate", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--sacrebleu-set", help=argparse.SUPPRESS)
+    parser.add_argument("--compound-split", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("runs", nargs="*", metavar="MODEL or FOLDER",
+                        help="a run under $RUNS or runs/RECIPE, or its folder (default: all that have a checkpoint)")
+    parser.add_argument("--last", type=int, default=10, metavar="N",
+                        help="average the last N checkpoints, or as many as there are (default: 10)")
+    parser.add_argument("--against", metavar="NAME", help="the run that others are compared with (default: the first)")
+    parser.add_argument("--data", type=Path, metavar="DIR",
+                        help="the folder that prepare.sh made (default: $DATA or data/RECIPE)")
+    parser.add_argument("--out", type=Path, metavar="DIR",
+                        help="folder of results.json, table.txt, translations (default: evaluation beside the runs)")
+    # fmt: on
+    args = parser.parse_intermixed_args(words[:split])
+    if args.last < 1:
+        parser.error(f"--last {args.last} must be at least 1.")
+    name = args.recipe.name
+    runs = recipe_settings.runs_folder(name)
+    args.data = (args.data or recipe_settings.data_folder(name)).resolve()
+    args.out = (args.out or runs / "evaluation").resolve()
+    args.runs = find_runs(args.runs, runs)
+    args.generate_words = [*args.generate.split(), *words[split + 1 :]]
+    names = [folder.name for folder in args.runs]
+    args.against = args.against or names[0]
+    if args.against not in names:
+        parser.error(f"--against {args.against}: no such run among {', '.join(names)}.")
+    return args
+
+
+def main():
+    """Run the command line."""
+    args = parse_args(sys.argv[1:])
+    from common import scores
+    from recipe import measure as evaluation  # here, since --help does without what it needs
+
+    languages = recipe_settings.read(args.recipe / "train.yaml", args.data).languages
+    sets = evaluation.read_sets(args.data, languages, args.sacrebleu_set)
+    systems, translations = {}, {}
+    for folder in args.runs:
+        print(f"== {folder.name}", flush=True)
+        systems[folder.name], translations[folder.name] = evaluation.measure(folder, args, sets, languages)
+    baseline = (args.against, translations.pop(args.against))
+    references = sets["test"]["reference"]
+    comparisons = scores.bootstrap(baseline, list(translations.items()), references) if translations else []
+
+    prepared = args.data / "prepare.json"
+    results = {
+        "recipe": args.recipe.name,
+        "date": run_record.now(),
+        "command": shlex.join(sys.argv),
+        "generate": args.generate_words,
+        "corpus": files.read_json(prepared) if prepared.exists() else None,
+        "references": {split: {"lines": len(texts["source"]), "from": texts["from"]} for split, texts in sets.items()},
+        "systems": systems,
+        "comparisons": comparisons,
+        "hardware": surroundings.hardware_asked(),
+        "packages": surroundings.packages(),
+        **surroundings.commit(files.REPOSITORY),
+    }
+    text = evaluation.report(systems, sets, comparisons)
+    files.write_json(args.out / "results.json", results)
+    files.write_text(args.out / "table.txt", f"{text}\n")
+    print(f"\n{text}\n\nAll numbers: {args.out / 'results.json'}")
+
+
+if __name__ == "__main__":
+    main()

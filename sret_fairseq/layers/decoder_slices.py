@@ -1,0 +1,103 @@
+"""The decoder's slices. A decoder knows no length before the end, so its slices are parts of a fixed form.
+
+Of a sentence's tokens, the one of rank r (counted among the real ones) is in
+
+    chunk  floor(r / S)   in passes 1, 3, ..., S tokens a chunk,
+    stride r mod G        in passes 2, 4, ...,
+
+and attends to itself and the earlier tokens there. A pass with G = 1 sees all earlier tokens. In incremental decoding
+the caches hold every token, and a mask leaves out those of other slices.
+"""
+
+from typing import Dict, List, Optional
+
+import torch
+from torch import Tensor
+
+from sret_fairseq.layers.attention import additive, allowed_keys
+from sret_fairseq.layers.beams import mask_of_own_past
+from sret_fairseq.layers.encoder_slices import Layout, ranks_of, sliced_sentences, whole_sentences
+
+
+def causal_layout(padding_mask: Tensor, causal: bool) -> Layout:
+    """The layout of an unsliced pass of the decoder.
+
+    Args:
+        padding_mask: (B, T), True at padding.
+        causal: False attends to later tokens too, as ``full_context_alignment`` wants it.
+    """
+    padding_after_text = not bool((padding_mask[:, :-1] & ~padding_mask[:, 1:]).any())
+    if causal and padding_after_text:
+        return whole_sentences(None, causal=True)  # no real token ever sees the padding
+    if not causal:
+        return whole_sentences(allowed_keys(padding_mask), causal=False)
+    length = padding_mask.size(1)
+    earlier = torch.ones(length, length, dtype=torch.bool, device=padding_mask.device).tril()
+    # A token may always attend to itself, so that no row is empty, not even that of padding on the left.
+    itself = torch.eye(length, dtype=torch.bool, device=padding_mask.device)
+    return whole_sentences((~padding_mask[:, None, None] & earlier) | itself, causal=False)
+
+
+def sliced_layout(padding_mask: Tensor, slices: int, chunk_size: int, strided: bool, causal: bool) -> Layout:
+    """The layout of a sliced pass: chunks of ``chunk_size`` tokens, or ``slices`` strides."""
+    length = padding_mask.size(1)
+    ranks = ranks_of(~padding_mask)
+    if strided:
+        slice_of, place = ranks % slices, ranks // slices
+        size = (length + slices - 1) // slices
+    else:
+        slice_of, place = ranks // chunk_size, ranks % chunk_size
+        slices, size = (length + chunk_size - 1) // chunk_size, min(chunk_size, length)
+    may_be_unused = slices * size != length or bool(padding_mask.any())
+    return sliced_sentences(padding_mask, slice_of, place, slices, size, may_be_unused, causal)
+
+
+def step_layout(
+    padding_mask: Tensor, ancestors: Tensor, slices: int, chunk_size: int, strided: bool, like: Tensor
+) -> Layout:
+    """The layout of a pass in incremental decoding: the keys that the last token may see.
+
+    Args:
+        padding_mask: (N, T) of all tokens so far, True at padding.
+        ancestors: (B, K, T), see beams.py.
+        slices, chunk_size, strided: as for ``sliced_layout``; ``slices`` 1 is a pass that is not sliced.
+        like: a tensor of the type that attention is computed in.
+    """
+    hidden = padding_mask
+    if slices > 1:
+        ranks = ranks_of(~padding_mask)
+        slice_of = ranks % slices if strided else ranks // chunk_size
+        hidden = hidden | (slice_of != slice_of[:, -1:])
+    visible = allowed_keys(hidden) if bool(hidden.any()) else None
+    past = ancestors.size(1) * (ancestors.size(2) - 1)
+    mask = additive(mask_of_own_past(ancestors, visible), like)
+    return whole_sentences(mask, causal=False, past=past)
+
+
+def decoder_layouts(
+    padding_mask: Tensor, slices: List[int], chunk_size: int, causal: bool, ancestors: Optional[Tensor], like: Tensor
+) -> List[Layout]:
+    """One layout per pass of the decoder; equal passes share one.
+
+    Args:
+        padding_mask: (B, T), True at padding; in incremental decoding (N, T) of all tokens so far.
+        slices: G of each pass.
+        chunk_size: S.
+        causal: attend to earlier tokens only.
+        ancestors: (B, K, T) in incremental decoding, in which the last token alone is computed, or None.
+        like: a tensor of the type that attention is computed in.
+    """
+    made: Dict[int, Layout] = {}  # by slices and, as the sign, whether they are strides
+    layouts: List[Layout] = []
+    for pass_index, count in enumerate(slices):
+        strided = count > 1 and pass_index % 2 == 1
+        key = -count if strided else count
+        if key not in made:
+            if ancestors is not None:
+                made[key] = step_layout(padding_mask, ancestors, count, chunk_size, strided, like)
+            elif count == 1:
+                made[key] = causal_layout(padding_mask, causal)
+            else:
+                made[key] = sliced_layout(padding_mask, count, chunk_size, strided, causal)
+        layouts.append(made[key])
+    return layouts

@@ -1,0 +1,12 @@
+"""What is mended in fairseq and torch, a file each, so that it can go when the fault does."""
+
+from sret_fairseq.patches import checkpoints, fast_path, precision, process_group, safe_globals
+
+
+def apply() -> None:
+    """Mend this process. Call it once the architectures are registered: ``--bf16`` is mended in each of them."""
+    safe_globals.allow_fairseq_globals()
+    checkpoints.keep_checkpoints_whole()
+    precision.allow_bfloat16()
+    fast_path.close_fast_path()
+    process_group.leave_at_exit()

@@ -1,0 +1,150 @@
+"""Damaged checkpoints are refused, copies are whole, and a model knows its dictionaries."""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from fairseq import checkpoint_utils
+from fairseq.file_io import PathManager
+
+import sret_fairseq  # noqa: F401  (keeps checkpoints whole)
+from sret_fairseq.dictionaries import ForeignDictionary
+from sret_fairseq.model import SretTransformerModel
+from sret_fairseq.patches.checkpoints import DamagedCheckpoint
+from support import models as helpers
+from support.checkpoints import write_checkpoint
+from support.models import REPOSITORY, Task, build_sret
+
+
+def checkpoint(path: Path) -> Path:
+    """A checkpoint with one tensor of 4,000 bytes."""
+    return write_checkpoint(path, {"weight": torch.arange(1000.0)})
+
+
+def test_a_whole_checkpoint_loads(tmp_path):
+    """Verification changes nothing of what is read."""
+    state = checkpoint_utils.load_checkpoint_to_cpu(str(checkpoint(tmp_path / "a.pt")))
+    assert torch.equal(state["model"]["weight"], torch.arange(1000.0))
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    """One bit of one number: torch alone would load it, as the first line shows."""
+    path = checkpoint(tmp_path / "a.pt")
+    contents = bytearray(path.read_bytes())
+    place = contents.index(torch.arange(1000.0).numpy().tobytes()) + 2002
+    contents[place] ^= 1
+    path.write_bytes(contents)
+    assert not torch.equal(torch.load(path, weights_only=True)["model"]["weight"], torch.arange(1000.0))
+    with pytest.raises(DamagedCheckpoint, match=r"a\.pt is damaged \(wrong checksum of .*\); use another or copy it"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(path))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.999])
+def test_a_truncated_checkpoint_is_noticed(tmp_path, share):
+    """Wherever the file ends."""
+    path = checkpoint(tmp_path / "a.pt")
+    os.truncate(path, int(path.stat().st_size * share))
+    with pytest.raises(DamagedCheckpoint, match=r"a\.pt is damaged"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(path))
+
+
+# Of an entry in a zip file's directory: the place of a byte behind the entry's start, and a bit of it.
+DIRECTORY_BITS = {"encrypted": (8, 0x01), "compressed": (10, 0x08), "folder": (38, 0x10)}
+
+
+@pytest.mark.parametrize("place, bit", DIRECTORY_BITS.values(), ids=DIRECTORY_BITS)
+def test_a_flipped_bit_of_the_directory_is_noticed(tmp_path, place, bit):
+    """Contents and their checksums are right, but torch would read the tensor otherwise, or not at all."""
+    path = checkpoint(tmp_path / "a.pt")
+    contents = bytearray(path.read_bytes())
+    directory = contents.index(b"PK\x01\x02")
+    entry = contents.rindex(b"PK\x01\x02", directory, contents.rindex(b"/data/0"))
+    contents[entry + place] ^= bit
+    path.write_bytes(contents)
+    with pytest.raises(DamagedCheckpoint, match=r"a\.pt is damaged"):
+        checkpoint_utils.load_checkpoint_to_cpu(str(path))
+
+
+def test_the_old_format_still_loads(tmp_path):
+    """Checkpoints of torch before 1.6 are no zip files and carry no checksums."""
+    state = torch.load(checkpoint(tmp_path / "a.pt"), weights_only=True)
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    loaded = checkpoint_utils.load_checkpoint_to_cpu(str(tmp_path / "old.pt"))
+    assert torch.equal(loaded["model"]["weight"], torch.arange(1000.0))
+
+
+def test_a_copy_replaces_the_old_file(tmp_path):
+    """And leaves nothing else behind."""
+    (tmp_path / "new").write_text("new")
+    (tmp_path / "last").write_text("old")
+    assert PathManager.copy(str(tmp_path / "new"), str(tmp_path / "last"), overwrite=True)
+    assert (tmp_path / "last").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "new"]
+
+
+def test_a_copy_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    """A full disk in the middle: the error arrives, the old file stays, and the half of the new one is gone."""
+    (tmp_path / "new").write_text("new" * 1000)
+    (tmp_path / "last").write_text("old")
+
+    def fill(source, target):
+        Path(target).write_text("new" * 500)
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", fill)
+    with pytest.raises(OSError, match="No space left"):
+        PathManager.copy(str(tmp_path / "new"), str(tmp_path / "last"), overwrite=True)
+    assert (tmp_path / "last").read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "new"]
+
+
+def test_killed_while_copying(tmp_path):
+    """SIGKILL with half of the bytes written: the file that was to be replaced is still the old one."""
+    (tmp_path / "new").write_text("new" * 1000)
+    (tmp_path / "last").write_text("old")
+    program = f"""
+import os, shutil, signal
+import sret_fairseq
+from fairseq.file_io import PathManager
+def die_halfway(source, target):
+    with open(target, "w") as file:
+        file.write(open(source).read()[:1000])
+    os.kill(os.getpid(), signal.SIGKILL)
+shutil.copyfile = die_halfway
+PathManager.copy({str(tmp_path / "new")!r}, {str(tmp_path / "last")!r}, overwrite=True)
+"""
+    run = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY)
+    assert run.returncode == -signal.SIGKILL
+    assert (tmp_path / "last").read_text() == "old"
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_another_dictionary_is_refused(side, tmp_path):
+    """Of the same size, with one word changed: the weights would fit, and the translation would be wrong."""
+    torch.save(build_sret().state_dict(), tmp_path / "weights.pt")
+    weights = torch.load(tmp_path / "weights.pt", weights_only=True)
+    build_sret(seed=1).load_state_dict(weights)
+    task = Task()
+    getattr(task, f"{side}_dictionary").symbols[7] = "other"
+    other = SretTransformerModel.build_model(argparse.Namespace(**helpers.SIZES), task)
+    with pytest.raises(ForeignDictionary, match=f"the {side} dictionary is not the one"):
+        other.load_state_dict(weights)
+
+
+def test_weights_of_another_origin_load():
+    """Without metadata, as other tools write state dicts, there is nothing to compare."""
+    build_sret().load_state_dict(dict(build_sret().state_dict()))
+
+
+def test_building_twice_gives_the_same_options():
+    """What a checkpoint holds of the options is stable: building from them changes none."""
+    model_args = argparse.Namespace(**helpers.SIZES)
+    SretTransformerModel.build_model(model_args, Task())
+    before = dict(vars(model_args))
+    SretTransformerModel.build_model(model_args, Task())
+    assert vars(model_args) == before

@@ -1,0 +1,64 @@
+"""scripts/files.py writes files whole or not at all, and finds out before the work whether it can."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def files(import_script):
+    """The script as a module."""
+    return import_script("common.files")
+
+
+def test_whatever_fails_leaves_nothing(files, tmp_path):
+    """An error of another kind than the disk's goes on as it is; the file that was there stays."""
+    path = tmp_path / "file"
+    files.write_text(path, "old")
+    with pytest.raises(ValueError, match="halfway"), files.whole(path) as temporary:
+        temporary.write_text("half")
+        raise ValueError("halfway")
+    assert list(tmp_path.iterdir()) == [path] and path.read_text() == "old"
+
+
+def test_a_file_that_cannot_be_written(files, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit, match=r"file/x\.json cannot be written: (File exists|Not a directory)\."):
+        files.write_json(tmp_path / "file" / "x.json", {})
+
+
+def test_what_is_no_file_is_not_replaced(files, tmp_path):
+    """Root could replace a device; a link stays one, and what it names is written."""
+    with pytest.raises(SystemExit, match=r"^/dev/null is no regular file; name another\.$"):
+        files.write_text(Path("/dev/null"), "text")
+    assert Path("/dev/null").is_char_device()
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    files.write_text(tmp_path / "link", "text")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_text() == "text"
+
+
+def test_json_that_cannot_be_read(files, tmp_path):
+    with pytest.raises(SystemExit, match=r"none\.json cannot be read: No such file or directory\.$"):
+        files.read_json(tmp_path / "none.json")
+    for damaged in (b"{", b"\xff"):
+        (tmp_path / "x.json").write_bytes(damaged)
+        with pytest.raises(SystemExit, match=r"x\.json is damaged, no JSON: "):
+            files.read_json(tmp_path / "x.json")
+
+
+def test_one_process_holds_a_file(files, tmp_path):
+    """A second one hears so, and has it once the first has let go."""
+    lock = tmp_path / "lock"
+    with files.held(lock, "first"), pytest.raises(SystemExit, match=r"^busy$"), files.held(lock, "busy"):
+        pass
+    with files.held(lock, "busy"):
+        pass
+
+
+def test_output_folder(files, tmp_path):
+    """It is made, and nothing stays in it; one where root may write by its mode but cannot is found."""
+    files.output_folder(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    for folder in ("/dev/null/x", "/sys/kernel"):
+        with pytest.raises(SystemExit, match=f"--out: {folder} cannot be made a folder to write in: "):
+            files.output_folder(Path(folder))
