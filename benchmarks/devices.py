@@ -67,8 +67,7 @@ def flops(run: Callable[[], object]) -> int:
         aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention,
         aten._scaled_dot_product_flash_attention_for_cpu_backward: cpu_attention_backward,
     }
-    # Nor does it count what oneDNN computes: have torch's own products do the same for once.
-    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         run()
     return counter.get_total_flops()
 
@@ -100,7 +99,6 @@ def compare(
     unit: str,
     settings,
     goal: Goal | None = None,
-    count: bool = True,
     **facts,
 ) -> Comparison:
     """Compare the speed of two functions that do the same work.
@@ -112,10 +110,9 @@ def compare(
         unit: of the work a second.
         settings: the command line's.
         goal: of the ratio.
-        count: count the operations as well, which compiled functions do not bear.
         facts: for the JSON.
     """
-    counts = tuple(map(flops, runs)) if count else None
+    counts = tuple(map(flops, runs))
     calls = max(calls_for(run, settings) for run in runs)
 
     def rate(run) -> float:
@@ -127,7 +124,7 @@ def compare(
 
     a, b = alternate({"A": lambda: rate(runs[0]), "B": lambda: rate(runs[1])}, settings.pairs, name).values()
     result = Comparison(name, unit, a, b, goal, counts, facts=facts)
-    if settings.device == "cuda" and count:
+    if settings.device == "cuda":
         result.utilisation = tuple(map(lambda samples, count: used(samples, work, count), (a, b), counts))
     return result
 

@@ -13,8 +13,6 @@ BENCHMARKS = {
     "decode": "sentences/s of beam search",
     "length": "the encoder, sliced and unsliced, by source length",
     "depth": "cost by the number of passes",
-    "compile": "torch.compile of the encoder's recursion groups, beside themselves as they are",
-    "startup": "seconds from the start of fairseq-interactive to its first translation",
 }
 SIZES = ("tiny", "base", "big")
 REPOSITORY = Path(__file__).resolve().parent.parent

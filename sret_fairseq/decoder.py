@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from sret_fairseq.layers import beams
 from sret_fairseq.layers.attention import allowed_keys
 from sret_fairseq.layers.decoder_slices import decoder_layouts
-from sret_fairseq.layers.linear import Linear
 from sret_fairseq.layers.recursion import RecursiveDecoderLayer, wrap_for_fairseq
 from sret_fairseq.options import group_count, slices_by_pass
 
@@ -40,14 +39,6 @@ class SretDecoder(TransformerDecoderBase):
     def build_decoder_layer(self, cfg, no_encoder_attn: bool = False) -> nn.Module:
         """One recursion group."""
         return wrap_for_fairseq(RecursiveDecoderLayer(cfg, no_encoder_attn), cfg)
-
-    def build_output_projection(self, cfg, dictionary, embed_tokens: nn.Embedding) -> None:
-        """fairseq's projection to the vocabulary, as a layer of this project."""
-        super().build_output_projection(cfg, dictionary, embed_tokens)
-        if self.output_projection is not None:
-            weight = self.output_projection.weight
-            self.output_projection = Linear(weight.size(1), weight.size(0), bias=False, device="meta")
-            self.output_projection.weight = weight
 
     def embed(self, tokens: Tensor, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]) -> Tensor:
         """The stream before the first group: (B, T) -> (T, B, C), T = 1 in incremental decoding."""

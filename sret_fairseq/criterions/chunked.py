@@ -11,7 +11,6 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from torch import Tensor
 
-from sret_fairseq.layers.linear import product
 from sret_fairseq.options import OptionError, TrainingError
 
 # Logits of one chunk: few enough for a CPU's caches; elsewhere enough for a large product of matrices.
@@ -60,7 +59,7 @@ class ChunkedLoss(torch.autograd.Function):
         for start in range(0, len(features), rows):
             chunk = features[start : start + rows]
             target = targets[start : start + len(chunk), None]
-            logits = product(chunk, weight.t()).to(wide)
+            logits = torch.mm(chunk, weight.t()).to(wide)
             uniform = logits.sum(dim=1, keepdim=True).neg_()
             negative = logits.gather(1, target).neg_()
             largest = logits.amax(dim=1, keepdim=True)
@@ -76,9 +75,9 @@ class ChunkedLoss(torch.autograd.Function):
             gradient.scatter_add_(1, target, torch.full_like(total, -a))
             if features_grad is not None:
                 lifted = gradient * ctx.lift if ctx.lift != 1.0 else gradient
-                features_grad[start : start + len(chunk)] = product(lifted.to(weight.dtype), weight)
+                features_grad[start : start + len(chunk)] = torch.mm(lifted.to(weight.dtype), weight)
             if weight_grad is not None:
-                weight_grad += product(gradient.to(chunk.dtype).t(), chunk)
+                weight_grad += torch.mm(gradient.to(chunk.dtype).t(), chunk)
         ctx.save_for_backward(features_grad, None if weight_grad is None else weight_grad.to(weight.dtype))
         ctx.mark_non_differentiable(likelihood)
         return loss, likelihood

@@ -9,8 +9,6 @@ from fairseq.incremental_decoding_utils import with_incremental_state
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from torch import Tensor, nn
 
-from sret_fairseq.layers.linear import Linear
-
 # TorchScript reads these annotations and knows no `X | None`, hence typing's Optional and Dict throughout this package.
 IncrementalState = Optional[Dict[str, Dict[str, Optional[Tensor]]]]
 
@@ -58,7 +56,7 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.dropout_module = FairseqDropout(dropout, module_name=self.__class__.__name__)
-        self.out_proj = Linear(embed_dim, embed_dim)
+        self.out_proj = nn.Linear(embed_dim, embed_dim)
         nn.init.xavier_uniform_(self.out_proj.weight)
         nn.init.zeros_(self.out_proj.bias)
 
@@ -76,9 +74,9 @@ class Attention(nn.Module):
         return self.dropout_module.p if active else 0.0
 
 
-def stacked_projection(in_dim: int, out_dim: int, copies: int, gain: float) -> Linear:
-    """``copies`` projections in_dim -> out_dim as one Linear, each initialised as if it stood alone (as in fairseq)."""
-    projection = Linear(in_dim, copies * out_dim)
+def stacked_projection(in_dim: int, out_dim: int, copies: int, gain: float) -> nn.Linear:
+    """``copies`` projections in_dim -> out_dim as one layer, each initialised as if it stood alone (as in fairseq)."""
+    projection = nn.Linear(in_dim, copies * out_dim)
     for part in projection.weight.chunk(copies):
         nn.init.xavier_uniform_(part, gain=gain)
     return projection

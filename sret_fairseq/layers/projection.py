@@ -4,7 +4,6 @@ from fairseq import utils
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from torch import Tensor, nn
 
-from sret_fairseq.layers.linear import Linear
 from sret_fairseq.layers.residual import ResidualConnection
 
 
@@ -20,8 +19,8 @@ class FeedForward(nn.Module):
 
     def __init__(self, cfg, embed_dim: int, hidden_dim: int, activation: str):
         super().__init__()
-        self.fc1 = Linear(embed_dim, hidden_dim)
-        self.fc2 = Linear(hidden_dim, embed_dim)
+        self.fc1 = nn.Linear(embed_dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, embed_dim)
         self.activation = utils.get_activation_fn(activation)
         # relu_dropout is the name that old fairseq configurations use.
         dropout = float(cfg.activation_dropout or cfg.relu_dropout or 0.0)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -77,14 +76,3 @@ def test_depth_quickly(tmp_path):
     assert written["threads"] == 1 and written["environment"]["OMP_NUM_THREADS"] == "1"
     assert [list(row["milliseconds"]) for row in written["rows"]] == [["1", "2", "4"]] * 3
     assert all(len(samples) == 2 for row in written["rows"] for samples in row["milliseconds"].values())
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a compiler")
-def test_compile_quickly(tmp_path):
-    """torch.compile takes the recursion groups, whatever computes their products."""
-    run = benchmark("compile", "--quick", "--threads", 1, "--out", tmp_path)
-    assert run.returncode == 0, run.stderr
-    rows = json.loads((tmp_path / "compile-cpu-quick.json").read_text())["rows"]
-    assert ["forward" in row["name"] for row in rows] == [True, False]
-    assert all(row["first_call_seconds"] > 0 and row["flops"] is None for row in rows)

@@ -77,9 +77,9 @@ def counted(model, source_length, target_length):
     def fused(query, key, value, *_, **__):
         return sdpa_flop_count(query, key, value)
 
-    # torch counts neither the CPU's fused attention nor oneDNN's products, which its own replace here.
+    # torch does not count the CPU's fused attention.
     mapping = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: fused}
-    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
         model.eval()(tokens[0], torch.tensor([source_length]), tokens[1])
     return counter.get_flop_counts()
 
