@@ -12,7 +12,7 @@ import torch
 from common.checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file, save
 
 
-def last_checkpoints(folder, pattern, count, upper_bound, option):
+def last_checkpoints(folder, pattern, count, upper_bound, option, or_fewer=False):
     """Return the paths of the last checkpoints of a folder, oldest first.
 
     Args:
@@ -21,18 +21,20 @@ def last_checkpoints(folder, pattern, count, upper_bound, option):
         count: how many to take.
         upper_bound: the last epoch or update that may be taken, or None.
         option: the option that asked for them, for error messages.
+        or_fewer: whether a folder that has fewer, though at least one, will do.
 
     Raises:
-        SystemExit: ``count`` is below 1 or the folder has fewer.
+        SystemExit: ``count`` is below 1 or the folder has too few.
     """
     if count < 1:
         raise SystemExit(f"{option} {count}: give a number of at least 1.")
     numbered = numbered_checkpoints(folder, pattern)
     if upper_bound is not None:
         numbered = [(number, path) for number, path in numbered if number <= upper_bound]
-    if len(numbered) < count:
+    if len(numbered) < (1 if or_fewer else count):
         bounded = "" if upper_bound is None else f" up to {upper_bound}"
-        raise SystemExit(f"{option} {count}: {folder} has only {len(numbered)} such checkpoints{bounded}.")
+        advice = "; add --or-fewer to average what there is" if numbered else ""
+        raise SystemExit(f"{option} {count}: {folder} has only {len(numbered)} such checkpoints{bounded}{advice}.")
     return [path for _, path in numbered[-count:]]
 
 
@@ -49,9 +51,13 @@ def select(args):
         if count is not None:
             if len(args.inputs) != 1 or not args.inputs[0].is_dir():
                 raise SystemExit(f"{option}: --inputs has to be one folder.")
-            return last_checkpoints(args.inputs[0], pattern, count, args.checkpoint_upper_bound, option)
-    if args.checkpoint_upper_bound is not None:
-        raise SystemExit("--checkpoint-upper-bound: give --num-epoch-checkpoints or --num-update-checkpoints too.")
+            return last_checkpoints(args.inputs[0], pattern, count, args.checkpoint_upper_bound, option, args.or_fewer)
+    for option, given in (
+        ("--checkpoint-upper-bound", args.checkpoint_upper_bound is not None),
+        ("--or-fewer", args.or_fewer),
+    ):
+        if given:
+            raise SystemExit(f"{option}: give --num-epoch-checkpoints or --num-update-checkpoints too.")
     for path in args.inputs:
         if path.is_dir():
             raise SystemExit(
@@ -122,6 +128,7 @@ def parse_args():
     last = parser.add_mutually_exclusive_group()
     last.add_argument("--num-epoch-checkpoints", type=int, metavar="N", help="the last N checkpointE.pt of the folder")
     last.add_argument("--num-update-checkpoints", type=int, metavar="N", help="the last N checkpoint_E_U.pt, by U")
+    parser.add_argument("--or-fewer", action="store_true", help="where there are fewer than N, average those there are")
     parser.add_argument(
         "--checkpoint-upper-bound", type=int, metavar="E_OR_U", help="leave out checkpoints after this epoch or update"
     )

@@ -124,6 +124,9 @@ def test_torchs_old_format(average, tmp_path):
         (["--num-epoch-checkpoints", 3], (9 + 10 + 11) / 3),
         (["--num-epoch-checkpoints", 2, "--checkpoint-upper-bound", 10], (9 + 10) / 2),
         (["--num-epoch-checkpoints", 5], (1 + 2 + 9 + 10 + 11) / 5),
+        (["--num-epoch-checkpoints", 6, "--or-fewer"], (1 + 2 + 9 + 10 + 11) / 5),
+        (["--num-epoch-checkpoints", 2, "--or-fewer"], (10 + 11) / 2),
+        (["--num-update-checkpoints", 9, "--or-fewer", "--checkpoint-upper-bound", 90], 1000 + 90),
         (["--num-update-checkpoints", 2], 1000 + (900 + 1000) / 2),
         (["--num-update-checkpoints", 2, "--checkpoint-upper-bound", 999], 1000 + (200 + 900) / 2),
     ],
@@ -136,13 +139,15 @@ def test_last_by_number(average, folder, words, expected):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        (["--num-epoch-checkpoints", 6], "has only 5 such checkpoints."),
-        (["--num-epoch-checkpoints", 3, "--checkpoint-upper-bound", 8], "has only 2 such checkpoints up to 8."),
-        (["--num-update-checkpoints", 5], "has only 4 such checkpoints."),
+        (["--num-epoch-checkpoints", 6], "has only 5 such checkpoints; add --or-fewer"),
+        (["--num-epoch-checkpoints", 3, "--or-fewer", "--checkpoint-upper-bound", 0], "has only 0 such checkpoints up"),
+        (["--num-epoch-checkpoints", 3, "--checkpoint-upper-bound", 8], "has only 2 such checkpoints up to 8; add"),
+        (["--num-update-checkpoints", 5], "has only 4 such checkpoints; add"),
         (["--num-epoch-checkpoints", 0], "--num-epoch-checkpoints 0: give a number of at least 1."),
         (["--num-update-checkpoints", -1], "--num-update-checkpoints -1: give a number"),
         ([], "is a folder; give --num-epoch-checkpoints or --num-update-checkpoints"),
         (["--checkpoint-upper-bound", 3], "--checkpoint-upper-bound: give --num-epoch-checkpoints"),
+        (["--or-fewer"], "--or-fewer: give --num-epoch-checkpoints"),
     ],
 )
 def test_refuses_selection(refusal, folder, words, sentence):
