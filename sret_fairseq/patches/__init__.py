@@ -1,6 +1,6 @@
 """What is mended in fairseq and torch, a file each, so that it can go when the fault does."""
 
-from sret_fairseq.patches import checkpoints, fast_path, precision, process_group, safe_globals
+from sret_fairseq.patches import checkpoints, fast_path, master_weights, precision, process_group, safe_globals
 
 
 def apply() -> None:
@@ -9,4 +9,5 @@ def apply() -> None:
     checkpoints.keep_checkpoints_whole()
     precision.allow_bfloat16()
     fast_path.close_fast_path()
+    master_weights.handle_copies_at_once()
     process_group.leave_at_exit()
