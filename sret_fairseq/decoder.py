@@ -8,8 +8,8 @@ from fairseq.utils import safe_getattr
 from torch import Tensor, nn
 
 from sret_fairseq.layers import beams
-from sret_fairseq.layers.attention import allowed_keys
 from sret_fairseq.layers.decoder_slices import decoder_layouts
+from sret_fairseq.layers.layout import allowed_keys
 from sret_fairseq.layers.recursion import RecursiveDecoderLayer, wrap_for_fairseq
 from sret_fairseq.options import group_count, slices_by_pass
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import sret_fairseq.model as sret_model
-from sret_fairseq.layers import decoder_slices, encoder_slices
+from sret_fairseq.layers import decoder_slices, encoder_slices, layout
 from sret_fairseq.layers.residual import ResidualCoefficients
 from sret_fairseq.summary import parameter_counts, runs, summary_lines
 from support import models as helpers
@@ -59,7 +59,7 @@ def encoder_change(passes: int, scaled: bool) -> torch.Tensor:
     torch.manual_seed(0)
     x = torch.randn(7, 2, 16)
     (group,) = model.encoder.layers
-    return (group(x, [encoder_slices.whole_sentences(None, False)] * passes) - x).detach()
+    return (group(x, [layout.whole_sentences(None, False)] * passes) - x).detach()
 
 
 def test_scaled_residuals_change_the_stream_as_one_pass_does():
@@ -96,7 +96,7 @@ def test_half_precision_keeps_small_steps(checkpointed, fast):
     model = build_sret(**sizes, depth_scaled_residuals=True, checkpoint_activations=checkpointed)
     (group,) = model.encoder.layers
     torch.manual_seed(0)
-    x, layouts = torch.randn(7, 2, 16).bfloat16(), [encoder_slices.whole_sentences(None, False)] * 168
+    x, layouts = torch.randn(7, 2, 16).bfloat16(), [layout.whole_sentences(None, False)] * 168
     for name, parameter in group.named_parameters():
         if name.endswith("coefficients.identity"):
             torch.nn.init.constant_(parameter, 0.3)

@@ -13,21 +13,6 @@ from torch import Tensor, nn
 IncrementalState = Optional[Dict[str, Dict[str, Optional[Tensor]]]]
 
 
-def allowed_keys(key_padding_mask: Tensor) -> Tensor:
-    """The attention mask of a padding mask, with every key allowed where all are padding.
-
-    A softmax over nothing is NaN; whoever reads such a row reads padding, so any finite value will do.
-
-    Args:
-        key_padding_mask: (B, S), True at padding.
-
-    Returns:
-        (B, 1, 1, S), True where attention may go.
-    """
-    nothing = key_padding_mask.all(dim=1, keepdim=True)
-    return (~key_padding_mask | nothing)[:, None, None]
-
-
 def attend_with_weights(
     query: Tensor, key: Tensor, value: Tensor, mask: Optional[Tensor], dropout: float
 ) -> Tuple[Tensor, Tensor]:
@@ -80,16 +65,6 @@ def stacked_projection(in_dim: int, out_dim: int, copies: int, gain: float) -> n
     for part in projection.weight.chunk(copies):
         nn.init.xavier_uniform_(part, gain=gain)
     return projection
-
-
-def additive(mask: Optional[Tensor], like: Tensor) -> Optional[Tensor]:
-    """A boolean mask in the form that attention adds to its scores: 0 where attention may go, else -inf.
-
-    torch makes it anew from a boolean one at every call; here it serves all passes.
-    """
-    if mask is None:
-        return None
-    return torch.zeros_like(mask, dtype=like.dtype).masked_fill(~mask, float("-inf"))
 
 
 def append_in_place(buffer: Optional[Tensor], past: int, new: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from typing import Dict, List, Optional
 import torch
 from torch import Tensor
 
-from sret_fairseq.layers.attention import additive, allowed_keys
+from sret_fairseq.layers.layout import additive, allowed_keys
 
 # Beams that attend together at most. With more, moving the caches is faster (width 128, 25 to 100 tokens, one thread).
 MOST_TOGETHER = 40

@@ -5,7 +5,7 @@ from typing import Optional, Tuple
 from torch import Tensor, nn
 
 from sret_fairseq.layers.attention import CrossAttention, IncrementalState, SelfAttention
-from sret_fairseq.layers.encoder_slices import Layout, merge_slices, split_into_slices
+from sret_fairseq.layers.layout import Layout, merge_slices, split_into_slices
 from sret_fairseq.layers.projection import FeedForward
 from sret_fairseq.layers.residual import ResidualConnection
 

@@ -14,9 +14,8 @@ from typing import Dict, List, Optional
 import torch
 from torch import Tensor
 
-from sret_fairseq.layers.attention import additive, allowed_keys
 from sret_fairseq.layers.beams import mask_of_own_past
-from sret_fairseq.layers.encoder_slices import Layout, ranks_of, sliced_sentences, whole_sentences
+from sret_fairseq.layers.layout import Layout, additive, allowed_keys, ranks_of, sliced_sentences, whole_sentences
 
 
 def causal_layout(padding_mask: Tensor, causal: bool) -> Layout:

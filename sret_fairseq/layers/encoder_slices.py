@@ -1,4 +1,4 @@
-"""Which tokens attend to which in a pass of self-attention: layouts, and the encoder's slices.
+"""The encoder's slices.
 
 Each sentence is sliced by its own length, so neither its batch mates nor the side of the padding matter. Of a sentence
 with ``len`` real tokens, the token of rank r (counted among the real ones) is in
@@ -10,105 +10,18 @@ at most ceil(len / G) tokens a slice either way. A contiguous slice of G tokens 
 alternating the two lets a token see the whole sentence after two passes.
 """
 
-from typing import Dict, List, NamedTuple, Optional
+from typing import Dict, List, Optional
 
 import torch
 from torch import Tensor
 
-from sret_fairseq.layers.attention import additive, allowed_keys
-
-
-class Layout(NamedTuple):
-    """What a pass's self-attention sees: B sentences of T positions whole, or in G slices of n slots each.
-
-    Attributes:
-        tokens: (n * B * G), for every slot the row of its token in x.view(T * B, C). Unused slots name a token of the
-            same sentence. None when the sentences stay whole.
-        slots: (T * B), for every token its row among the n * B * G slots. Padding names a slot of the same sentence.
-            None when the sentences stay whole.
-        mask: True where attention may go, broadcastable to (B, H, T, T), with slices to (B * G, H, n, n), or None. No
-            row is all False. In incremental decoding and for masked slices additive, see attention.py.
-        causal: without a mask: attention goes to earlier tokens only.
-        rows: B * G, or 0 when the sentences stay whole.
-        past: keys that are cached, in incremental decoding.
-    """
-
-    tokens: Optional[Tensor]
-    slots: Optional[Tensor]
-    mask: Optional[Tensor]
-    causal: bool
-    rows: int
-    past: int
-
-    # Free functions below do the work: TorchScript knows no methods on a NamedTuple.
-
-
-def whole_sentences(mask: Optional[Tensor], causal: bool, past: int = 0) -> Layout:
-    """The layout of a pass that is not sliced."""
-    return Layout(None, None, mask, causal, 0, past)
-
-
-def split_into_slices(x: Tensor, layout: Layout) -> Tensor:
-    """(T, B, C) -> (n, B * G, C); a whole sentence stays as it is."""
-    tokens = layout.tokens
-    if tokens is None:
-        return x
-    return x.flatten(0, 1).index_select(0, tokens).view(-1, layout.rows, x.size(2))
-
-
-def merge_slices(sliced: Tensor, layout: Layout, batch: int) -> Tensor:
-    """(n, B * G, C) -> (T, B, C), the way back."""
-    slots = layout.slots
-    if slots is None:
-        return sliced
-    return sliced.flatten(0, 1).index_select(0, slots).view(-1, batch, sliced.size(2))
-
-
-def ranks_of(real: Tensor) -> Tensor:
-    """The rank of every token among the real ones of its sentence, from 0: (B, T) -> (B, T)."""
-    return real.cumsum(dim=1) - 1
+from sret_fairseq.layers.layout import Layout, additive, allowed_keys, ranks_of, sliced_sentences, whole_sentences
 
 
 def random_ranks(ranks: Tensor, real: Tensor) -> Tensor:
     """The ranks of each sentence's real tokens, (B, T), in a random order drawn from torch's generator."""
     keys = torch.rand(ranks.shape, device=ranks.device).masked_fill(~real, 2.0)
     return keys.argsort(dim=1).argsort(dim=1)
-
-
-def sliced_sentences(
-    padding_mask: Tensor, slice_of: Tensor, place: Tensor, slices: int, size: int, may_be_unused: bool, causal: bool
-) -> Layout:
-    """The layout that puts each real token into a slot of its own.
-
-    Args:
-        padding_mask: (B, T), True at padding.
-        slice_of, place: (B, T), the slice of each real token, and its slot there; whatever they say of padding.
-        slices: G.
-        size: n, slots of a slice.
-        may_be_unused: False promises that every slot gets a token, which spares a mask.
-        causal: slots attend to earlier slots only.
-    """
-    batch, length = padding_mask.shape
-    device = padding_mask.device
-    rows = batch * slices
-    sentences = torch.arange(batch, device=device)
-    slots = place * rows + sentences[:, None] * slices + slice_of
-    # Padding goes to one slot more than there are; what it would read back is its sentence's first slot.
-    target = slots.masked_fill(padding_mask, size * rows).flatten()
-    slots = torch.where(padding_mask, sentences[:, None] * slices, slots)
-    rows_of_x = torch.arange(length, device=device) * batch + sentences[:, None]
-    tokens = sentences[:, None].repeat(size, 1, slices).flatten()
-    tokens = torch.cat([tokens, tokens[:1]]).scatter(0, target, rows_of_x.flatten())[:-1]
-
-    mask: Optional[Tensor] = None
-    if may_be_unused:
-        unused = torch.ones(size * rows + 1, dtype=torch.bool, device=device)
-        unused = unused.scatter(0, target, torch.zeros_like(target, dtype=torch.bool))[:-1]
-        mask = allowed_keys(unused.view(size, rows).t())
-        if causal:
-            # Slots fill up from the first one, so that this leaves no row without a key.
-            mask = mask & torch.ones(size, size, dtype=torch.bool, device=device).tril()
-    return Layout(tokens, slots.t().flatten(), mask, causal, rows, 0)
 
 
 def masked_slices(padding_mask: Tensor, slice_of: Tensor, like: Tensor) -> Layout:

@@ -8,7 +8,7 @@ from fairseq.distributed import fsdp_wrap
 from torch import Tensor, nn
 
 from sret_fairseq.layers.block import DecoderBlock, EncoderBlock
-from sret_fairseq.layers.encoder_slices import Layout
+from sret_fairseq.layers.layout import Layout
 from sret_fairseq.layers.projection import build_projections
 from sret_fairseq.layers.recomputation import recomputed, segments
 

@@ -5,7 +5,7 @@ import torch
 
 from sret_fairseq.layers.attention import SelfAttention
 from sret_fairseq.layers.decoder_slices import decoder_layouts
-from sret_fairseq.layers.encoder_slices import merge_slices, split_into_slices
+from sret_fairseq.layers.layout import merge_slices, split_into_slices
 from support.models import PAD, build_sret, logits, pad, source, target
 
 C, HEADS, CHUNK, STRIDES = 12, 3, 5, 3

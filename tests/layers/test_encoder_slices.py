@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from sret_fairseq.layers.attention import SelfAttention, attend_with_weights
-from sret_fairseq.layers.encoder_slices import encoder_layout, encoder_layouts, merge_slices, split_into_slices
+from sret_fairseq.layers.encoder_slices import encoder_layout, encoder_layouts
+from sret_fairseq.layers.layout import merge_slices, split_into_slices
 from support.models import PAD, build_sret, lengths, pad, source
 
 C, HEADS = 12, 3

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sret_fairseq.layers import recomputation as checkpointing
-from sret_fairseq.layers.encoder_slices import whole_sentences
+from sret_fairseq.layers.layout import whole_sentences
 from sret_fairseq.layers.recomputation import KEPT, segments
 from support.models import build_sret, logits, source, target
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from sret_fairseq.layers.encoder_slices import encoder_layouts, whole_sentences
+from sret_fairseq.layers.encoder_slices import encoder_layouts
+from sret_fairseq.layers.layout import whole_sentences
 from support.models import build_sret
 
 # What each setting applies, as (block, pass) in the whole stack; a pass is followed by the projection of that block.

@@ -1,0 +1,118 @@
+"""Which tokens attend to which in an application of self-attention: masks and layouts."""
+
+from typing import NamedTuple, Optional
+
+import torch
+from torch import Tensor
+
+
+def allowed_keys(key_padding_mask: Tensor) -> Tensor:
+    """The attention mask of a padding mask, with every key allowed where all are padding.
+
+    A softmax over nothing is NaN; whoever reads such a row reads padding, so any finite value will do.
+
+    Args:
+        key_padding_mask: (B, S), True at padding.
+
+    Returns:
+        (B, 1, 1, S), True where attention may go.
+    """
+    nothing = key_padding_mask.all(dim=1, keepdim=True)
+    return (~key_padding_mask | nothing)[:, None, None]
+
+
+def additive(mask: Optional[Tensor], like: Tensor) -> Optional[Tensor]:
+    """A boolean mask in the form that attention adds to its scores: 0 where attention may go, else -inf.
+
+    torch makes it anew from a boolean one at every call; here it serves all passes.
+    """
+    if mask is None:
+        return None
+    return torch.zeros_like(mask, dtype=like.dtype).masked_fill(~mask, float("-inf"))
+
+
+class Layout(NamedTuple):
+    """What a pass's self-attention sees: B sentences of T positions whole, or in G slices of n slots each.
+
+    Attributes:
+        tokens: (n * B * G), for every slot the row of its token in x.view(T * B, C). Unused slots name a token of the
+            same sentence. None when the sentences stay whole.
+        slots: (T * B), for every token its row among the n * B * G slots. Padding names a slot of the same sentence.
+            None when the sentences stay whole.
+        mask: True where attention may go, broadcastable to (B, H, T, T), with slices to (B * G, H, n, n), or None. No
+            row is all False. In incremental decoding and for masked slices additive, see ``additive``.
+        causal: without a mask: attention goes to earlier tokens only.
+        rows: B * G, or 0 when the sentences stay whole.
+        past: keys that are cached, in incremental decoding.
+    """
+
+    tokens: Optional[Tensor]
+    slots: Optional[Tensor]
+    mask: Optional[Tensor]
+    causal: bool
+    rows: int
+    past: int
+
+    # Free functions below do the work: TorchScript knows no methods on a NamedTuple.
+
+
+def whole_sentences(mask: Optional[Tensor], causal: bool, past: int = 0) -> Layout:
+    """The layout of a pass that is not sliced."""
+    return Layout(None, None, mask, causal, 0, past)
+
+
+def split_into_slices(x: Tensor, layout: Layout) -> Tensor:
+    """(T, B, C) -> (n, B * G, C); a whole sentence stays as it is."""
+    tokens = layout.tokens
+    if tokens is None:
+        return x
+    return x.flatten(0, 1).index_select(0, tokens).view(-1, layout.rows, x.size(2))
+
+
+def merge_slices(sliced: Tensor, layout: Layout, batch: int) -> Tensor:
+    """(n, B * G, C) -> (T, B, C), the way back."""
+    slots = layout.slots
+    if slots is None:
+        return sliced
+    return sliced.flatten(0, 1).index_select(0, slots).view(-1, batch, sliced.size(2))
+
+
+def ranks_of(real: Tensor) -> Tensor:
+    """The rank of every token among the real ones of its sentence, from 0: (B, T) -> (B, T)."""
+    return real.cumsum(dim=1) - 1
+
+
+def sliced_sentences(
+    padding_mask: Tensor, slice_of: Tensor, place: Tensor, slices: int, size: int, may_be_unused: bool, causal: bool
+) -> Layout:
+    """The layout that puts each real token into a slot of its own.
+
+    Args:
+        padding_mask: (B, T), True at padding.
+        slice_of, place: (B, T), the slice of each real token, and its slot there; whatever they say of padding.
+        slices: G.
+        size: n, slots of a slice.
+        may_be_unused: False promises that every slot gets a token, which spares a mask.
+        causal: slots attend to earlier slots only.
+    """
+    batch, length = padding_mask.shape
+    device = padding_mask.device
+    rows = batch * slices
+    sentences = torch.arange(batch, device=device)
+    slots = place * rows + sentences[:, None] * slices + slice_of
+    # Padding goes to one slot more than there are; what it would read back is its sentence's first slot.
+    target = slots.masked_fill(padding_mask, size * rows).flatten()
+    slots = torch.where(padding_mask, sentences[:, None] * slices, slots)
+    rows_of_x = torch.arange(length, device=device) * batch + sentences[:, None]
+    tokens = sentences[:, None].repeat(size, 1, slices).flatten()
+    tokens = torch.cat([tokens, tokens[:1]]).scatter(0, target, rows_of_x.flatten())[:-1]
+
+    mask: Optional[Tensor] = None
+    if may_be_unused:
+        unused = torch.ones(size * rows + 1, dtype=torch.bool, device=device)
+        unused = unused.scatter(0, target, torch.zeros_like(target, dtype=torch.bool))[:-1]
+        mask = allowed_keys(unused.view(size, rows).t())
+        if causal:
+            # Slots fill up from the first one, so that this leaves no row without a key.
+            mask = mask & torch.ones(size, size, dtype=torch.bool, device=device).tril()
+    return Layout(tokens, slots.t().flatten(), mask, causal, rows, 0)
