@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from common import checkpoints
 from common import loading as trained
 from sret_fairseq import options
-from sret_fairseq.layers.recursion import block_order
 from sret_fairseq.model import SretTransformerModel
 from sret_fairseq.summary import parameter_counts, summary_lines
 
@@ -73,7 +72,7 @@ def replaced_layers(blocks: int, span: int, passes: int, reverse: bool) -> List[
     applications = 0
     for start in range(0, blocks, span):
         for pass_index in range(passes):
-            for block in block_order(span, reverse and pass_index % 2 == 1):
+            for block in reversed(range(span)) if reverse and pass_index % 2 == 1 else range(span):
                 replaced[start + block].append(applications)
                 applications += 1
     return replaced

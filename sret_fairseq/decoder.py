@@ -8,9 +8,10 @@ from fairseq.utils import safe_getattr
 from torch import Tensor, nn
 
 from sret_fairseq.layers import beams
+from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.decoder_slices import decoder_layouts
-from sret_fairseq.layers.layout import allowed_keys
-from sret_fairseq.layers.recursion import RecursiveDecoderLayer, wrap_for_fairseq
+from sret_fairseq.layers.layout import allowed_keys, applications
+from sret_fairseq.layers.recursion import RecursionGroup, wrap_for_fairseq
 from sret_fairseq.options import group_count, slices_by_pass
 
 
@@ -32,13 +33,14 @@ class SretDecoder(TransformerDecoderBase):
         cfg.decoder.layers = blocks
         self.slices: List[int] = slices_by_pass(cfg, "decoder")
         self.passes: int = len(self.slices)  # that run; see SretTransformerModel.at_passes
+        self.span: int = cfg.decoder_recursion_span
         self.chunk_size: int = cfg.decoder_chunk_size
         # Only then does a criterion need weights of attention in training.
         self.alignments_are_trained: bool = bool(safe_getattr(args, "load_alignments", False))
 
     def build_decoder_layer(self, cfg, no_encoder_attn: bool = False) -> nn.Module:
         """One recursion group."""
-        return wrap_for_fairseq(RecursiveDecoderLayer(cfg, no_encoder_attn), cfg)
+        return wrap_for_fairseq(RecursionGroup(cfg, "decoder", cross_attention=not no_encoder_attn), cfg)
 
     def embed(self, tokens: Tensor, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]) -> Tensor:
         """The stream before the first group: (B, T) -> (T, B, C), T = 1 in incremental decoding."""
@@ -115,6 +117,7 @@ class SretDecoder(TransformerDecoderBase):
         layouts = decoder_layouts(
             prev_output_tokens.eq(self.padding_idx),
             self.slices[: self.passes],
+            applications(self.passes, self.span, len(self.layers)),
             self.chunk_size,
             not full_context_alignment,
             ancestors,
@@ -125,8 +128,9 @@ class SretDecoder(TransformerDecoderBase):
         inner_states: List[Optional[Tensor]] = [x]
         last = -1 if self.training and not self.alignments_are_trained else self.num_layers - 1
         wanted = last if alignment_layer is None else alignment_layer
+        memory, count = Memory(encoded, encoder_mask, incremental_state), self.passes * self.span
         for index, layer in enumerate(self.layers):
-            x, weights = layer(x, encoded, encoder_mask, layouts, incremental_state, index == wanted)
+            x, weights = layer(x, layouts[index * count : (index + 1) * count], memory, index == wanted)
             inner_states.append(x)
             if weights is not None:
                 heads = weights if alignment_heads is None else weights[:, :alignment_heads]

@@ -7,8 +7,10 @@ from fairseq.models.transformer.transformer_config import TransformerConfig
 from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
 from torch import Tensor, nn
 
+from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.encoder_slices import encoder_layouts
-from sret_fairseq.layers.recursion import RecursiveEncoderLayer, wrap_for_fairseq
+from sret_fairseq.layers.layout import applications
+from sret_fairseq.layers.recursion import RecursionGroup, wrap_for_fairseq
 from sret_fairseq.options import group_count, slices_by_pass
 
 # In batches of shorter sentences, moving the tokens into slices costs more than the smaller attention saves.
@@ -32,13 +34,14 @@ class SretEncoder(TransformerEncoderBase):
         cfg.encoder.layers = blocks
         self.slices: List[int] = slices_by_pass(cfg, "encoder")
         self.passes: int = len(self.slices)  # that run; see SretTransformerModel.at_passes
+        self.span: int = cfg.encoder_recursion_span
         self.slice_permutation: str = cfg.slice_permutation
         self.gather_from: int = GATHER_FROM
         self.encoded: int = 0  # sentences so far, so that each has a number of its own
 
     def build_encoder_layer(self, cfg) -> nn.Module:
         """One recursion group."""
-        return wrap_for_fairseq(RecursiveEncoderLayer(cfg), cfg)
+        return wrap_for_fairseq(RecursionGroup(cfg, "encoder", cross_attention=False), cfg)
 
     def forward_scriptable(
         self,
@@ -71,6 +74,7 @@ class SretEncoder(TransformerEncoderBase):
             padding_mask,
             has_padding,
             self.slices[: self.passes],
+            applications(self.passes, self.span, len(self.layers)),
             self.slice_permutation,
             self.training,
             mask_like=x if src_tokens.size(1) < self.gather_from else None,
@@ -79,8 +83,9 @@ class SretEncoder(TransformerEncoderBase):
         states: List[Tensor] = []
         if return_all_hiddens:
             states.append(x)
-        for layer in self.layers:
-            x = layer(x, layouts)
+        count = self.passes * self.span
+        for index, layer in enumerate(self.layers):
+            x, _ = layer(x, layouts[index * count : (index + 1) * count], Memory(None, None, None))
             if return_all_hiddens:
                 states.append(x)
         if self.layer_norm is not None:

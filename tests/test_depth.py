@@ -8,6 +8,7 @@ import torch
 
 import sret_fairseq.model as sret_model
 from sret_fairseq.layers import decoder_slices, encoder_slices, layout
+from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.residual import ResidualCoefficients
 from sret_fairseq.summary import parameter_counts, runs, summary_lines
 from support import models as helpers
@@ -59,7 +60,7 @@ def encoder_change(passes: int, scaled: bool) -> torch.Tensor:
     torch.manual_seed(0)
     x = torch.randn(7, 2, 16)
     (group,) = model.encoder.layers
-    return (group(x, [layout.whole_sentences(None, False)] * passes) - x).detach()
+    return (group(x, [layout.whole_sentences(None, False)] * passes * 2, Memory(None, None, None))[0] - x).detach()
 
 
 def test_scaled_residuals_change_the_stream_as_one_pass_does():
@@ -96,7 +97,7 @@ def test_half_precision_keeps_small_steps(checkpointed, fast):
     model = build_sret(**sizes, depth_scaled_residuals=True, checkpoint_activations=checkpointed)
     (group,) = model.encoder.layers
     torch.manual_seed(0)
-    x, layouts = torch.randn(7, 2, 16).bfloat16(), [layout.whole_sentences(None, False)] * 168
+    x, layouts = torch.randn(7, 2, 16).bfloat16(), [layout.whole_sentences(None, False)] * 2 * 168
     for name, parameter in group.named_parameters():
         if name.endswith("coefficients.identity"):
             torch.nn.init.constant_(parameter, 0.3)
@@ -106,7 +107,9 @@ def test_half_precision_keeps_small_steps(checkpointed, fast):
         for half in group.modules():
             if isinstance(half, ResidualCoefficients):
                 half.make_generation_fast_()
-    changes = [group(x, layouts), exact(x.float(), layouts)]
+    changes = [
+        layer(stream, layouts, Memory(None, None, None))[0] for layer, stream in ((group, x), (exact, x.float()))
+    ]
     assert changes[0].dtype == torch.bfloat16
     change, wanted = (y.float() - x.float() for y in changes)
     assert (change - wanted).norm() / wanted.norm() < 0.03
@@ -142,9 +145,15 @@ def test_equal_passes_share_a_layout(monkeypatch):
         monkeypatch.setattr(module, name, lambda *args, f=original, n=name, **more: made.append(n) or f(*args, **more))
     padding = torch.zeros(2, 9, dtype=torch.bool)
     for layouts in (
-        encoder_slices.encoder_layouts(padding, False, [2] * 168, "interleave", False),
+        encoder_slices.encoder_layouts(padding, False, [2] * 168, layout.applications(168, 1, 1), "interleave", False),
         decoder_slices.decoder_layouts(
-            padding, [1] * 168, 16, True, torch.zeros(1, 2, 9, dtype=torch.long), torch.ones(1)
+            padding,
+            [1] * 168,
+            layout.applications(168, 1, 1),
+            16,
+            True,
+            torch.zeros(1, 2, 9, dtype=torch.long),
+            torch.ones(1),
         ),
     ):
         assert len(layouts) == 168 and all(layouts[index] is layouts[index % 2] for index in range(168))

@@ -9,7 +9,7 @@ and attends to itself and the earlier tokens there. A pass with G = 1 sees all e
 the caches hold every token, and a mask leaves out those of other slices.
 """
 
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -74,13 +74,20 @@ def step_layout(
 
 
 def decoder_layouts(
-    padding_mask: Tensor, slices: List[int], chunk_size: int, causal: bool, ancestors: Optional[Tensor], like: Tensor
+    padding_mask: Tensor,
+    slices: List[int],
+    order: List[Tuple[int, bool]],
+    chunk_size: int,
+    causal: bool,
+    ancestors: Optional[Tensor],
+    like: Tensor,
 ) -> List[Layout]:
-    """One layout per pass of the decoder; equal passes share one.
+    """One layout per application of a block of the decoder; equal ones share one.
 
     Args:
         padding_mask: (B, T), True at padding; in incremental decoding (N, T) of all tokens so far.
         slices: G of each pass.
+        order: the applications, see ``applications``; strides where the slices are permuted.
         chunk_size: S.
         causal: attend to earlier tokens only.
         ancestors: (B, K, T) in incremental decoding, in which the last token alone is computed, or None.
@@ -88,8 +95,9 @@ def decoder_layouts(
     """
     made: Dict[int, Layout] = {}  # by slices and, as the sign, whether they are strides
     layouts: List[Layout] = []
-    for pass_index, count in enumerate(slices):
-        strided = count > 1 and pass_index % 2 == 1
+    for pass_index, is_permuted in order:
+        count = slices[pass_index]
+        strided = is_permuted and count > 1
         key = -count if strided else count
         if key not in made:
             if ancestors is not None:

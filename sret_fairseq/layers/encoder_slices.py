@@ -10,7 +10,7 @@ at most ceil(len / G) tokens a slice either way. A contiguous slice of G tokens 
 alternating the two lets a token see the whole sentence after two passes.
 """
 
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -73,28 +73,31 @@ def encoder_layouts(
     padding_mask: Tensor,
     has_padding: bool,
     slices: List[int],
+    order: List[Tuple[int, bool]],
     permutation: str,
     training: bool,
     mask_like: Optional[Tensor] = None,
 ) -> List[Layout]:
-    """One layout per pass of the encoder; equal passes share one.
+    """One layout per application of a block of the encoder; equal ones share one.
 
     Args:
         padding_mask: (B, T), True at padding.
         has_padding: False promises that there is none.
         slices: G of each pass.
-        permutation: what happens to the tokens of every second pass: ``interleave``, ``random`` or ``none``.
+        order: the applications, see ``applications``.
+        permutation: what happens to the tokens where the slices are permuted: ``interleave``, ``random`` or ``none``.
         training: ``random`` draws in training only, and interleaves at inference, so that inference is deterministic.
         mask_like: for short text: mask what is outside a slice, in this tensor's type, instead of moving the tokens.
     """
     whole = whole_sentences(allowed_keys(padding_mask) if has_padding else None, causal=False)
     permuted = "interleave" if permutation == "random" and not training else permutation
-    made: Dict[int, Layout] = {1: whole, -1: whole}  # by slices and, as the sign, permutation
+    made: Dict[str, Layout] = {}
     layouts: List[Layout] = []
-    for pass_index, count in enumerate(slices):
-        mode = permuted if pass_index % 2 == 1 else "none"
-        key = count if mode == "none" else -count
-        if key not in made or (mode == "random" and count > 1):
-            made[key] = encoder_layout(padding_mask, has_padding, count, mode, mask_like)
+    for pass_index, is_permuted in order:
+        count, mode = slices[pass_index], permuted if is_permuted else "none"
+        key = "{} {} {}".format(count, mode, pass_index if mode == "random" else 0)  # each pass draws anew
+        if key not in made:
+            sliced = count > 1
+            made[key] = encoder_layout(padding_mask, has_padding, count, mode, mask_like) if sliced else whole
         layouts.append(made[key])
     return layouts

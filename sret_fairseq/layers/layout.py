@@ -1,6 +1,6 @@
 """Which tokens attend to which in an application of self-attention: masks and layouts."""
 
-from typing import NamedTuple, Optional
+from typing import List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor
@@ -75,6 +75,25 @@ def merge_slices(sliced: Tensor, layout: Layout, batch: int) -> Tensor:
     if slots is None:
         return sliced
     return sliced.flatten(0, 1).index_select(0, slots).view(-1, batch, sliced.size(2))
+
+
+def applications(passes: int, span: int, groups: int) -> List[Tuple[int, bool]]:
+    """The applications of blocks along the depth of a side, in order.
+
+    Args:
+        passes: R, of each recursion group.
+        span: K, blocks of a group.
+        groups: how many follow one another.
+
+    Returns:
+        of each application the pass, and whether its slices are permuted.
+    """
+    order: List[Tuple[int, bool]] = []
+    for _ in range(groups):
+        for pass_index in range(passes):
+            for _ in range(span):
+                order.append((pass_index, pass_index % 2 == 1))
+    return order
 
 
 def ranks_of(real: Tensor) -> Tensor:

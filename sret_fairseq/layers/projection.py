@@ -1,5 +1,6 @@
 """Two-layer perceptrons: a block's feed-forward network, and the non-linear projection (NLL) after each pass."""
 
+import torch
 from fairseq import utils
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from torch import Tensor, nn
@@ -39,26 +40,58 @@ class NonLinearProjection(nn.Module):
     With post-norm blocks it is post-norm as well: ``x = LN(a * x + b * W2(GELU(W1(x))))``.
 
     Args:
-        cfg: the TransformerConfig; gives ``nll_ratio`` > 0, dropout and the design of the coefficients.
-        embed_dim: C.
-        normalize_before: pre-norm if True.
-        passes: how many the training makes, each with an NLL of its own.
+        cfg: the TransformerConfig, with this project's options beside fairseq's; ``nll_ratio`` is above 0.
+        side: ``encoder`` or ``decoder``.
     """
 
-    def __init__(self, cfg, embed_dim: int, normalize_before: bool, passes: int):
+    def __init__(self, cfg, side: str):
         super().__init__()
-        self.mlp = FeedForward(cfg, embed_dim, int(cfg.nll_ratio * embed_dim), activation="gelu")
-        self.residual = ResidualConnection(cfg, embed_dim, normalize_before, passes, shared=False)
+        part, passes = getattr(cfg, side), getattr(cfg, f"{side}_trained_recursions")
+        self.mlp = FeedForward(cfg, part.embed_dim, int(cfg.nll_ratio * part.embed_dim), activation="gelu")
+        self.residual = ResidualConnection(cfg, part.embed_dim, part.normalize_before, passes, shared=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, B, C) -> (T, B, C)."""
         return self.residual.leave(x, self.mlp(self.residual.enter(x)), pass_index=0)
 
 
-def build_projections(cfg, embed_dim: int, normalize_before: bool, blocks: int, passes: int) -> nn.ModuleList:
-    """The NLLs of a recursion group, [trained pass][block]; with ``--nll-ratio 0`` each is the identity."""
+class NoProjection(nn.Module):
+    """What stands for an NLL with ``--nll-ratio 0``."""
 
-    def build() -> nn.Module:
-        return NonLinearProjection(cfg, embed_dim, normalize_before, passes) if cfg.nll_ratio > 0 else nn.Identity()
+    def forward(self, x: Tensor) -> Tensor:
+        """x, as it is."""
+        return x
 
-    return nn.ModuleList(nn.ModuleList(build() for _ in range(blocks)) for _ in range(passes))
+
+@torch.jit.interface
+class AnyProjection:
+    """An NLL or none as TorchScript has to know them, to pick one by a number."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        pass
+
+
+class PassProjections(nn.ModuleList):
+    """The NLLs of one pass, one for each block of a recursion group.
+
+    Args:
+        cfg: the TransformerConfig, with this project's options beside fairseq's.
+        side: ``encoder`` or ``decoder``.
+        blocks: how many there are.
+    """
+
+    def __init__(self, cfg, side: str, blocks: int):
+        super().__init__(NonLinearProjection(cfg, side) if cfg.nll_ratio > 0 else NoProjection() for _ in range(blocks))
+
+    def forward(self, x: Tensor, block: int) -> Tensor:
+        """Behind the block of this number; (T, B, C) -> (T, B, C). Python calls the NLL itself."""
+        projection: AnyProjection = self[block]
+        return projection.forward(x)
+
+
+@torch.jit.interface
+class AnyPassProjections:
+    """The same as TorchScript has to know it, to pick a pass by a number."""
+
+    def forward(self, x: Tensor, block: int) -> Tensor:
+        pass

@@ -15,14 +15,14 @@ from torch.utils.checkpoint import checkpoint
 KEPT = 24
 
 
-def segments(applications: List[Tuple[int, int]]) -> List[List[Tuple[int, int]]]:
-    """A loop's applications of blocks in segments of equal length, the last one may be shorter.
+def segments(applications: int) -> List[Tuple[int, int]]:
+    """A loop's applications of blocks, from 0 up, in segments (first, end) of equal length, but for the last one.
 
     n applications in segments of s keep the n / s inputs of the segments, and while backward is in one of them what its
     s applications keep: n / s + KEPT * s, least at s = sqrt(n / KEPT), where it is 2 * sqrt(n * KEPT).
     """
-    length = max(1, round(math.sqrt(len(applications) / KEPT)))
-    return [applications[start : start + length] for start in range(0, len(applications), length)]
+    length = max(1, round(math.sqrt(applications / KEPT)))
+    return [(first, min(first + length, applications)) for first in range(0, applications, length)]
 
 
 def recomputed(function, x: Tensor, offload: bool):

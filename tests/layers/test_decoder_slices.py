@@ -5,11 +5,16 @@ import torch
 
 from sret_fairseq.layers.attention import SelfAttention
 from sret_fairseq.layers.decoder_slices import decoder_layouts
-from sret_fairseq.layers.layout import merge_slices, split_into_slices
+from sret_fairseq.layers.layout import applications, merge_slices, split_into_slices
 from support.models import PAD, build_sret, logits, pad, source, target
 
 C, HEADS, CHUNK, STRIDES = 12, 3, 5, 3
-X = torch.zeros(1)  # the type of the stream
+
+
+def layouts_of(padding_mask, slices, chunk_size, causal=True, ancestors=None):
+    """The layouts of a group of one block."""
+    order = applications(len(slices), span=1, groups=1)
+    return decoder_layouts(padding_mask, slices, order, chunk_size, causal, ancestors, like=torch.zeros(1))
 
 
 def may_see(length: int, pass_index: int, slices: int) -> torch.Tensor:
@@ -30,7 +35,7 @@ def test_equals_mask_of_the_definition(slices, left, scripted):
     batch = pad([target(length, seed=length) for length in (14, 1, 2, 5, 6, 11)], left=left, length=16)
     padding_mask = torch.cat([batch, torch.full((1, 16), PAD)]).eq(PAD)
     x = torch.randn(16, len(padding_mask), C)
-    layouts = decoder_layouts(padding_mask, slices, CHUNK, causal=True, ancestors=None, like=X)
+    layouts = layouts_of(padding_mask, slices, CHUNK)
     for pass_index, layout in enumerate(layouts):
         out = merge_slices(module(split_into_slices(x, layout), layout.mask, layout.causal), layout, x.size(1))
         assert torch.isfinite(out).all()
@@ -44,7 +49,7 @@ def test_equals_mask_of_the_definition(slices, left, scripted):
 def test_without_causality_the_later_tokens_of_a_slice_are_seen():
     """``full_context_alignment``: the slices stay, the order within them does not matter."""
     padding_mask = torch.zeros(2, 11, dtype=torch.bool)
-    layouts = decoder_layouts(padding_mask, [STRIDES, STRIDES], CHUNK, causal=False, ancestors=None, like=X)
+    layouts = layouts_of(padding_mask, [STRIDES, STRIDES], CHUNK, causal=False)
     for layout in layouts:
         assert not layout.causal and (layout.mask is None or layout.mask.size(2) == 1)
 
@@ -53,7 +58,7 @@ def test_equal_passes_share_a_layout():
     """Passes 1 and 3 are the same chunks, 2 and 4 the same strides; unsliced passes are all alike."""
     padding_mask = torch.zeros(2, 9, dtype=torch.bool)
     for ancestors in (None, torch.zeros(1, 2, 9, dtype=torch.long)):
-        layouts = decoder_layouts(padding_mask, [2, 3, 2, 3, 1, 1], 4, causal=True, ancestors=ancestors, like=X)
+        layouts = layouts_of(padding_mask, [2, 3, 2, 3, 1, 1], 4, ancestors=ancestors)
         assert layouts[0] is layouts[2] and layouts[1] is layouts[3] and layouts[4] is layouts[5]
         assert layouts[0] is not layouts[1]
 

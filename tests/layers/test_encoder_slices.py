@@ -5,7 +5,7 @@ import torch
 
 from sret_fairseq.layers.attention import SelfAttention, attend_with_weights
 from sret_fairseq.layers.encoder_slices import encoder_layout, encoder_layouts
-from sret_fairseq.layers.layout import merge_slices, split_into_slices
+from sret_fairseq.layers.layout import applications, merge_slices, split_into_slices
 from support.models import PAD, build_sret, lengths, pad, source
 
 C, HEADS = 12, 3
@@ -148,13 +148,18 @@ def test_short_batches_are_masked_and_long_ones_gathered(permutation):
 def test_encoder_layouts():
     """Every second pass is permuted, equal passes share a layout, one slice is the whole, inference never draws."""
     padding_mask = torch.zeros(2, 9, dtype=torch.bool)
-    layouts = encoder_layouts(padding_mask, False, [3, 3, 3, 3, 1, 2], "interleave", training=True)
+
+    def made(slices, permutation, training):
+        order = applications(len(slices), span=1, groups=1)
+        return encoder_layouts(padding_mask, False, slices, order, permutation, training)
+
+    layouts = made([3, 3, 3, 3, 1, 2], "interleave", training=True)
     assert layouts[0] is layouts[2] and layouts[1] is layouts[3]
     assert torch.equal(layouts[1].tokens, encoder_layout(padding_mask, False, 3, "interleave").tokens)
     assert layouts[4].tokens is None and layouts[5].rows == 2 * 2
-    unpermuted = encoder_layouts(padding_mask, False, [3, 3, 2, 3], "none", training=True)
+    unpermuted = made([3, 3, 2, 3], "none", training=True)
     assert unpermuted[0] is unpermuted[1] is unpermuted[3] and unpermuted[2].rows == 2 * 2
-    drawn = encoder_layouts(padding_mask, False, [3, 3, 3, 3], "random", training=True)
+    drawn = made([3, 3, 3, 3], "random", training=True)
     assert not torch.equal(drawn[1].tokens, drawn[3].tokens)
-    inferred = encoder_layouts(padding_mask, False, [3, 3], "random", training=False)
+    inferred = made([3, 3], "random", training=False)
     assert torch.equal(inferred[1].tokens, layouts[1].tokens)

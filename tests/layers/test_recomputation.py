@@ -9,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sret_fairseq.layers import recomputation as checkpointing
+from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.layout import whole_sentences
 from sret_fairseq.layers.recomputation import KEPT, segments
 from support.models import build_sret, logits, source, target
@@ -36,16 +37,16 @@ KINDS = {
 @pytest.mark.parametrize("count", [1, 2, 54, 504, 1000])
 def test_segments_are_a_partition(count):
     """In order, nothing twice, all of one length but the last."""
-    applications = [(number, 0) for number in range(count)]
-    cut = segments(applications)
-    assert [application for segment in cut for application in segment] == applications
-    assert len({len(segment) for segment in cut[:-1]}) <= 1 and 1 <= len(cut[-1]) <= len(cut[0])
+    cut = segments(count)
+    assert [number for segment in cut for number in range(*segment)] == list(range(count))
+    lengths = [end - first for first, end in cut]
+    assert len(set(lengths[:-1])) <= 1 and 1 <= lengths[-1] <= lengths[0]
 
 
 def test_segments_grow_as_the_square_root():
     """Four times the depth: twice the length and twice the number."""
-    one, four = (segments([(number, 0) for number in range(count)]) for count in (4 * KEPT, 16 * KEPT))
-    assert (len(one[0]), len(four[0])) == (2, 4)
+    one, four = (segments(count) for count in (4 * KEPT, 16 * KEPT))
+    assert (one[0], four[0]) == ((0, 2), (0, 4))
     assert len(four) == 2 * len(one)
 
 
@@ -54,14 +55,12 @@ def side_gradients(model, side: str, passes: int, seed: int):
     stack = getattr(model, side).train().double()
     torch.manual_seed(seed)
     x = torch.randn(5, 2, stack.layers[0].blocks[0].ffn.fc1.in_features, dtype=torch.float64, requires_grad=True)
-    out = x
+    out, decoder = x, side == "decoder"
+    encoder_out = torch.linspace(-1, 1, 3 * 2 * 16, dtype=torch.float64).view(3, 2, 16)
     for group in stack.layers:
-        layouts = [whole_sentences(None, side == "decoder")] * passes
-        if side == "encoder":
-            out = group(out, layouts)
-        else:
-            encoder_out = torch.linspace(-1, 1, 3 * 2 * 16, dtype=torch.float64).view(3, 2, 16)
-            out, weights = group(out, encoder_out, None, layouts, need_weights=True)
+        layouts = [whole_sentences(None, decoder)] * passes * len(group.blocks)
+        out, weights = group(out, layouts, Memory(encoder_out if decoder else None, None, None), need_weights=decoder)
+        if decoder:
             assert weights.shape[-2:] == (5, 3)
             out = out + weights.sum()
     out.sin().sum().backward()
@@ -153,10 +152,9 @@ def peak(side: str, passes: int, checkpoint: bool) -> float:
     model = build_sret(nll_ratio=0.0, dropout=0.1, **settings)
     (group,) = getattr(model, side).train().layers
     x = torch.randn(50, 4, group.blocks[0].ffn.fc1.in_features, requires_grad=True)
-    more = () if side == "encoder" else (torch.randn(30, 4, 16), None)
+    memory = Memory(None if side == "encoder" else torch.randn(30, 4, 16), None, None)
     with LiveBytes() as live:
-        out = group(x, *more, [whole_sentences(None, False)] * passes)
-        out = out if side == "encoder" else out[0]
+        out, _ = group(x, [whole_sentences(None, False)] * passes, memory)
         out.sum().backward()
     return live.most / (x.numel() * x.element_size())
 

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.encoder_slices import encoder_layouts
-from sret_fairseq.layers.layout import whole_sentences
+from sret_fairseq.layers.layout import applications, whole_sentences
 from support.models import build_sret
 
 # What each setting applies, as (block, pass) in the whole stack; a pass is followed by the projection of that block.
@@ -34,19 +35,22 @@ def block_and_projection(stack, number: int, pass_index: int, span: int):
     return group.blocks[number % span], group.projections[pass_index][number % span]
 
 
+NOTHING = Memory(None, None, None)
+
+
 @pytest.mark.parametrize("name", ORDERS)
 def test_encoder_order(name):
     """The encoder's groups apply blocks, projections and layouts in the order of the table."""
     settings, order = ORDERS[name]
     encoder = build("encoder", settings).encoder
     x = torch.randn(7, 2, 16)
-    layouts = [whole_sentences(None, False)] * settings["recursions"]
+    layouts = [whole_sentences(None, False)] * settings["recursions"] * settings.get("recursion_span", 1)
     out, expected = x, x
     for group in encoder.layers:
-        out = group(out, layouts)
+        out, _ = group(out, layouts, NOTHING)
     for number, pass_index in order:
         block, projection = block_and_projection(encoder, number, pass_index, settings.get("recursion_span", 1))
-        expected = projection(block(expected, layouts[pass_index], pass_index))
+        expected = projection(block(expected, layouts[0], pass_index, NOTHING, False)[0])
     torch.testing.assert_close(out, expected, atol=0, rtol=0)
 
 
@@ -56,28 +60,31 @@ def test_decoder_order(name):
     settings, order = ORDERS[name]
     decoder = build("decoder", settings).decoder
     x, encoder_out = torch.randn(5, 2, 24), torch.randn(3, 2, 16)
-    layouts = [whole_sentences(None, True)] * settings["recursions"]
+    layouts = [whole_sentences(None, True)] * settings["recursions"] * settings.get("recursion_span", 1)
+    memory = Memory(encoder_out, None, None)
     out, expected = x, x
     for group in decoder.layers:
-        out, weights = group(out, encoder_out, None, layouts, need_weights=True)
+        out, weights = group(out, layouts, memory, need_weights=True)
     for number, pass_index in order:
         block, projection = block_and_projection(decoder, number, pass_index, settings.get("recursion_span", 1))
-        expected, expected_weights = block(expected, encoder_out, None, layouts[pass_index], None, pass_index, True)
+        expected, expected_weights = block(expected, layouts[0], pass_index, memory, True)
         expected = projection(expected)
     torch.testing.assert_close(out, expected, atol=2e-5, rtol=0)
     torch.testing.assert_close(weights, expected_weights, atol=2e-5, rtol=0)
     assert weights.shape == (2, 2, 5, 3)
 
 
-def test_each_pass_takes_its_own_layout():
-    """Slices of 2, then 3 of the same block: the group hands layout p to pass p."""
+def test_each_application_takes_its_own_layout():
+    """Slices of 2, then 3 of the same block: the group hands layout n to application n."""
     encoder = build_sret(encoder_layers=1, encoder_slices="2,3").encoder
     x = torch.randn(7, 2, 16)
-    layouts = encoder_layouts(torch.zeros(2, 7, dtype=torch.bool), False, [2, 3], "interleave", False)
+    layouts = encoder_layouts(
+        torch.zeros(2, 7, dtype=torch.bool), False, [2, 3], applications(2, 1, 1), "interleave", False
+    )
     (group,) = encoder.layers
     expected = x
     for pass_index in range(2):
-        expected = group.blocks[0](expected, layouts[pass_index], pass_index)
+        expected, _ = group.blocks[0](expected, layouts[pass_index], pass_index, NOTHING, False)
         expected = group.projections[pass_index][0](expected)
-    assert torch.equal(group(x, layouts), expected)
-    assert not torch.equal(group(x, layouts[::-1]), expected)
+    assert torch.equal(group(x, layouts, NOTHING)[0], expected)
+    assert not torch.equal(group(x, layouts[::-1], NOTHING)[0], expected)
