@@ -1,0 +1,184 @@
+"""A trained model as a folder that sret_translate translates with. Only what equals the model is written."""
+
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+from fairseq import checkpoint_utils
+from torch import nn
+
+from sret_fairseq.export import decoder, encoder
+from sret_fairseq.export.check import Deviation, deviation
+from sret_fairseq.export.graph import OPSET, Weights
+from sret_fairseq.export.single_file import single_file
+from sret_fairseq.model import SretTransformerModel
+from sret_fairseq.options import require
+from sret_fairseq.summary import summary_lines
+from sret_translate.bundle import FORMAT, VERSION, Bundle, checksum
+
+WEIGHTS = "weights.bin"
+TOLERANCE = 1e-4
+
+
+def export(
+    checkpoint: str,
+    data: str,
+    out: str,
+    sentencepiece: Optional[str] = None,
+    passes: Optional[List[int]] = None,
+    int8: bool = False,
+) -> Dict[str, Any]:
+    """Write a checkpoint as a bundle.
+
+    Args:
+        checkpoint: path of a checkpoint of sret_transformer.
+        data: the folder of fairseq-preprocess.
+        out, sentencepiece, passes, int8: see ``write``.
+
+    Returns:
+        what config.json says.
+    """
+    models, _, task = checkpoint_utils.load_model_ensemble_and_task([checkpoint], {"data": data, "eval_bleu": False})
+    return write(models[0], task, Path(out), sentencepiece and Path(sentencepiece), passes, int8)
+
+
+def write(
+    model: nn.Module,
+    task: Any,
+    out: Path,
+    sentencepiece: Optional[Path] = None,
+    passes: Optional[List[int]] = None,
+    int8: bool = False,
+    training: Optional[Dict[str, Any]] = None,
+) -> Dict[str, Any]:
+    """Write a model as a bundle, replacing another one.
+
+    Args:
+        model: a SretTransformerModel.
+        task: its translation task, for the dictionaries.
+        out: the folder to write.
+        sentencepiece: the model that cut the training's text into pieces; None for text that comes in pieces.
+        passes: which numbers of passes can be chosen when translating; None for that of the model.
+        int8: weights in 8 bits.
+        training: what else config.json is to say of the training.
+
+    Returns:
+        what config.json says.
+
+    Raises:
+        OptionError: the model cannot be exported, or its graphs do not compute what it does.
+    """
+    require_exportable(model)
+    most = max(model.encoder.passes, model.decoder.passes)
+    chosen = sorted(set(passes or [most]), reverse=True)
+    require(
+        chosen[-1] >= 1 and chosen[0] <= most,
+        f"--passes {' '.join(map(str, passes or []))}: the model has 1 to {most}.",
+        "export",
+    )
+    model = model.eval().float().cpu()
+    with new_folder(out) as folder:
+        (folder / "translate.py").write_text(single_file(), encoding="utf-8")
+        for name, dictionary in (("source", task.source_dictionary), ("target", task.target_dictionary)):
+            (folder / f"{name}.txt").write_text("\n".join(dictionary.symbols) + "\n", encoding="utf-8", newline="\n")
+        if sentencepiece is not None:
+            shutil.copyfile(sentencepiece, folder / "sentencepiece.model")
+        config = {
+            "format": FORMAT,
+            "version": VERSION,
+            "opset": OPSET,
+            "languages": [getattr(task.cfg, name, None) for name in ("source_lang", "target_lang")],
+            "segmentation": "pieces" if sentencepiece is None else "sentencepiece",
+            "int8": int8,
+            "max_source_positions": model.encoder.max_positions(),
+            "max_target_positions": model.decoder.max_positions(),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "summary": summary_lines(model),
+            "training": training or {},
+        }
+        found = checked_graphs(model, folder, config, chosen, int8=False)
+        largest = max(one.largest for one in found)
+        require(
+            largest <= TOLERANCE,
+            f"log-probabilities of the graphs are up to {largest:.2g} from the model's, more than {TOLERANCE}; "
+            f"nothing was written. Please report it with the options of the training.",
+            "export",
+        )
+        config["largest_deviation"] = largest
+        if int8:
+            found = checked_graphs(model, folder, config, chosen, int8=True)
+            config["largest_deviation"] = max(one.largest for one in found)
+            config["same_best"] = min(one.same_best for one in found)
+        write_config(folder, config)
+    return config
+
+
+def require_exportable(model: nn.Module) -> None:
+    """Refuse what the graphs cannot express."""
+    require(
+        isinstance(model, SretTransformerModel),
+        f"a {type(model).__name__} cannot be exported; give a checkpoint of sret_transformer.",
+        "export",
+    )
+    require(
+        model.decoder.adaptive_softmax is None,
+        "a model with --adaptive-softmax-cutoff cannot be exported; train one without it.",
+        "export",
+    )
+
+
+def checked_graphs(
+    model: nn.Module, folder: Path, config: Dict[str, Any], passes: List[int], int8: bool
+) -> List[Deviation]:
+    """Write the graphs for each number of passes, the first of which has the plain names, and compare them."""
+    weights = Weights(WEIGHTS)
+    config["passes"] = {}
+    for number in passes:
+        infix = "" if number == passes[0] else f".{number}"
+        names = [f"encoder{infix}.onnx", f"decoder_step{infix}.onnx"]
+        config["passes"][str(number)] = names
+        with model.at_passes(number):
+            for build, name in zip((encoder.build, decoder.build), names):
+                build(model, weights, int8).write(folder / name)
+    (folder / WEIGHTS).write_bytes(weights.data)
+    write_config(folder, config)
+    found = []
+    for number in passes:
+        bundle = Bundle(str(folder), passes=number)
+        with model.at_passes(number):
+            found.append(deviation(model, bundle.encoder, bundle.decoder))
+    return found
+
+
+def write_config(folder: Path, config: Dict[str, Any]) -> None:
+    """Write config.json, with the checksums of what else is there."""
+    files = sorted(path for path in folder.iterdir() if path.name != "config.json")
+    config["files"] = {path.name: checksum(path) for path in files}
+    (folder / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A temporary folder that becomes ``out`` once all is written. Only another bundle is replaced.
+
+    Raises:
+        OptionError: ``out`` is something else, or cannot be written.
+    """
+    out = out.resolve()
+    empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    require(empty or (out / "config.json").is_file(), f"--out {out} exists and is no bundle; name another.", "export")
+    temporary, old = (out.with_name(f"{out.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if out.exists():
+            out.rename(old)
+        temporary.rename(out)
+    except OSError as error:
+        require(False, f"--out {out} cannot be written: {error.strerror or error}.", "export")
+    finally:
+        for folder in (temporary, old):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,5 @@
+"""``python -m sret_translate``."""
+
+from sret_translate.translate import main
+
+main()

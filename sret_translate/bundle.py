@@ -1,0 +1,155 @@
+"""The folder that scripts/export_onnx.py writes, read and checked. Nothing in it can run code."""
+
+import json
+import zlib
+from pathlib import Path
+from typing import Any, Dict, List
+
+import onnxruntime
+
+FORMAT, VERSION = "sret_translate", 1
+UNKNOWN = 3  # fairseq's number
+CHUNK = 1 << 20
+
+
+class BundleError(ValueError):
+    """A bundle, or an input, that cannot be used; the message is one sentence that says what to do."""
+
+
+def require(holds: bool, sentence: str) -> None:
+    """Raise BundleError with the sentence unless the condition holds."""
+    if not holds:
+        raise BundleError(sentence)
+
+
+def checksum(path: Path) -> List[int]:
+    """The size of a file and its CRC-32."""
+    size = crc = 0
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK):
+            size, crc = size + len(chunk), zlib.crc32(chunk, crc)
+    return [size, crc]
+
+
+class Bundle:
+    """A bundle: the graphs, how text becomes tokens, and what the training was.
+
+    Args:
+        folder: where it lies.
+        threads: of onnxruntime for each operator.
+        passes: which of the numbers of passes that it holds; None for the most.
+
+    Raises:
+        BundleError: it is incomplete, damaged, of another version, or needs a newer onnxruntime.
+    """
+
+    def __init__(self, folder: str, threads: int = 1, passes: Any = None):
+        self.folder = Path(folder)
+        self.config = self.read_config()
+        self.check_files()
+        self.source = self.symbols("source.txt")
+        self.target = self.symbols("target.txt")
+        self.numbers: Dict[str, int] = {symbol: number for number, symbol in enumerate(self.source)}
+        self.pieces = self.load_pieces()
+        depths = self.config["passes"]
+        self.passes = str(passes or max(depths, key=int))
+        require(
+            self.passes in depths,
+            f"{folder} holds {', '.join(depths)} passes, not {self.passes}; choose one of them, or export it again.",
+        )
+        self.encoder, self.decoder = (self.session(name, threads) for name in depths[self.passes])
+
+    def read_config(self) -> Dict[str, Any]:
+        """What config.json says."""
+        path = self.folder / "config.json"
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+            known = isinstance(config, dict) and config.get("format") == FORMAT
+        except FileNotFoundError as error:
+            raise BundleError(
+                f"{self.folder} has no config.json; give the folder that export_onnx.py wrote."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path} cannot be read ({error}); copy the bundle anew.") from error
+        require(known, f"{path} is not of a bundle; give the folder that export_onnx.py wrote.")
+        version = config.get("version")
+        require(
+            version == VERSION,
+            f"{self.folder} is a bundle of version {version}, and this program reads version {VERSION}; use the "
+            f"translate.py in the bundle, or export it again.",
+        )
+        keys = ("files", "passes", "segmentation", "max_source_positions", "max_target_positions")
+        require(all(key in config for key in keys), f"{path} is incomplete; copy the bundle anew.")
+        return config
+
+    def check_files(self) -> None:
+        """Compare the checksums."""
+        for name, expected in self.config["files"].items():
+            require(Path(name).name == name, f"{self.folder}: config.json names a file outside of it: {name}.")
+            try:
+                actual = checksum(self.folder / name)
+            except OSError as error:
+                raise BundleError(
+                    f"{self.folder / name} is missing ({error.strerror}); copy the bundle anew."
+                ) from error
+            require(actual == expected, f"{self.folder / name} is damaged; copy the bundle anew.")
+
+    def symbols(self, name: str) -> List[str]:
+        """A vocabulary: one symbol a line, in the order of their numbers."""
+        require(name in self.config["files"], f"{self.folder} has no {name}; export the model again.")
+        return (self.folder / name).read_bytes().decode("utf-8").removesuffix("\n").split("\n")
+
+    def load_pieces(self) -> Any:
+        """The SentencePiece model, or None for text that comes in pieces."""
+        if self.config["segmentation"] != "sentencepiece":
+            return None
+        try:
+            import sentencepiece
+        except ImportError as error:
+            raise BundleError("this bundle needs sentencepiece: pip install sentencepiece.") from error
+        try:
+            return sentencepiece.SentencePieceProcessor(model_file=str(self.folder / "sentencepiece.model"))
+        except (OSError, RuntimeError) as error:
+            raise BundleError(f"{self.folder / 'sentencepiece.model'} is no SentencePiece model.") from error
+
+    def session(self, name: str, threads: int) -> onnxruntime.InferenceSession:
+        """A graph, ready to run."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3
+        try:
+            return onnxruntime.InferenceSession(str(self.folder / name), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own classes, which share no other base
+            raise BundleError(
+                f"onnxruntime {onnxruntime.__version__} cannot load {self.folder / name}, which needs opset "
+                f"{self.config.get('opset')}: {str(error).splitlines()[0]}; try pip install --upgrade onnxruntime."
+            ) from error
+
+    def encode(self, line: str) -> List[int]:
+        """The tokens of a line, without the end of the sentence."""
+        pieces = line.split() if self.pieces is None else " ".join(self.pieces.encode(line, out_type=str)).split()
+        return [self.numbers.get(piece, UNKNOWN) for piece in pieces]
+
+    def decode(self, tokens: List[int]) -> str:
+        """Plain text of tokens of the target."""
+        text = " ".join(self.target[token] for token in tokens)
+        if self.config["segmentation"] == "sentencepiece":
+            return text.replace(" ", "").replace("\u2581", " ").strip()
+        return (text + " ").replace("@@ ", "").rstrip()
+
+    def parts(self, tokens: List[int]) -> List[List[int]]:
+        """Tokens in parts that the model can read, cut where a word begins if there is such a place."""
+        most = self.config["max_source_positions"] - 1  # and the end of the sentence
+        parts = []
+        while len(tokens) > most:
+            begins = [at for at in range(most // 2, most + 1) if self.begins_word(tokens, at)]
+            cut = begins[-1] if begins else most
+            parts.append(tokens[:cut])
+            tokens = tokens[cut:]
+        return [*parts, tokens]
+
+    def begins_word(self, tokens: List[int], at: int) -> bool:
+        """Whether a word begins at a place."""
+        if self.config["segmentation"] == "sentencepiece":
+            return self.source[tokens[at]].startswith("\u2581")
+        return not self.source[tokens[at - 1]].endswith("@@")
