@@ -9,7 +9,8 @@ setup(
     author="sret_fairseq authors",
     license="MIT",
     license_files=["LICENSE"],
-    packages=find_packages(include=["sret_fairseq", "sret_fairseq.*"]),
+    packages=find_packages(include=["sret_fairseq", "sret_fairseq.*", "sret_translate"]),
+    entry_points={"console_scripts": ["sret-translate = sret_translate.translate:main"]},
     python_requires=">=3.10,<3.13",
     install_requires=[
         # fairseq has no single installable name: the last official release stops at Python 3.10.
@@ -23,6 +24,12 @@ setup(
         "torch>=2.6,<2.14",
     ],
     extras_require={
+        "export": [
+            # With numpy 1, as fairseq needs it: ml-dtypes 0.6 asks for numpy 2.
+            "ml-dtypes>=0.5,<0.6",
+            "onnx>=1.16,<2",
+            "onnxruntime>=1.18,<2",
+        ],
         "plot": ["matplotlib>=3.9,<4"],
         "recipes": [
             "sacremoses>=0.1.1,<0.3",

@@ -6,8 +6,8 @@ usage() {
   cat <<'HELP'
 Usage: bash scripts/setup.sh [--help]
 
-Makes a virtual environment with fairseq, torch and this plugin (editable, with its extras "test", "plot" and
-"recipes"), at the versions of constraints.txt. When nothing has changed since the last run it does nothing. A set-up
+Makes a virtual environment with fairseq, torch and this plugin (editable, with its extras "test", "plot",
+"recipes" and "export"), at the versions of constraints.txt. When nothing has changed since the last run it does nothing. A set-up
 that was interrupted, or made from other versions of setup.py, constraints.txt or this script, is made anew from the
 start.
 
@@ -122,12 +122,12 @@ find "$venv/" -mindepth 1 -maxdepth 1 ! -name "${stamp##*/}*" -exec rm -rf {} +
 pip install --quiet --constraint "$root/constraints.txt" pip
 install_torch
 
-say "installing fairseq and sret_fairseq with the extras test, plot and recipes"
+say "installing fairseq and sret_fairseq with the extras test, plot, recipes and export"
 pinned=$(mktemp)
 trap 'rm -f "$pinned"' EXIT
 # Hold torch at what was just installed, which TORCH may have chosen.
 { grep -v '^torch==' "$root/constraints.txt"; pip list --format=freeze | grep '^torch=='; } >"$pinned"
-pip install --constraint "$pinned" --editable "${root}[test,plot,recipes]"
+pip install --constraint "$pinned" --editable "${root}[test,plot,recipes,export]"
 
 fingerprint >"$stamp.new"
 mv "$stamp.new" "$stamp"

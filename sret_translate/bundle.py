@@ -31,6 +31,21 @@ def checksum(path: Path) -> List[int]:
     return [size, crc]
 
 
+def well_formed(config: Dict[str, Any]) -> bool:
+    """Whether a configuration has what is read of it, and names no file but those that it lists."""
+    files, passes = config.get("files"), config.get("passes")
+    if not (isinstance(files, dict) and isinstance(passes, dict) and passes):
+        return False
+    graphs = [name for number, names in passes.items() if number.isdigit() and len(names) == 2 for name in names]
+    limits = [config.get(f"max_{side}_positions") for side in ("source", "target")]
+    return (
+        len(graphs) == 2 * len(passes)
+        and all(name in files for name in ["source.txt", "target.txt", *graphs])
+        and all(type(limit) is int and limit > 1 for limit in limits)
+        and config.get("segmentation") in ("sentencepiece", "pieces")
+    )
+
+
 class Bundle:
     """A bundle: the graphs, how text becomes tokens, and what the training was.
 
@@ -78,8 +93,7 @@ class Bundle:
             f"{self.folder} is a bundle of version {version}, and this program reads version {VERSION}; use the "
             f"translate.py in the bundle, or export it again.",
         )
-        keys = ("files", "passes", "segmentation", "max_source_positions", "max_target_positions")
-        require(all(key in config for key in keys), f"{path} is incomplete; copy the bundle anew.")
+        require(well_formed(config), f"{path} is incomplete or damaged; copy the bundle anew.")
         return config
 
     def check_files(self) -> None:
@@ -96,7 +110,6 @@ class Bundle:
 
     def symbols(self, name: str) -> List[str]:
         """A vocabulary: one symbol a line, in the order of their numbers."""
-        require(name in self.config["files"], f"{self.folder} has no {name}; export the model again.")
         return (self.folder / name).read_bytes().decode("utf-8").removesuffix("\n").split("\n")
 
     def load_pieces(self) -> Any:

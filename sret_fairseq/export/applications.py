@@ -1,8 +1,10 @@
-"""The order in which a side of the model applies its blocks."""
+"""What a side of the model applies, in order."""
 
-from typing import List, NamedTuple
+from typing import Any, List, NamedTuple
 
 from torch import nn
+
+from sret_fairseq.layers.layout import applications
 
 
 class Application(NamedTuple):
@@ -12,38 +14,32 @@ class Application(NamedTuple):
         block: the block.
         number: which one of the side it is, from 0.
         pass_index: which pass this is, from 0.
-        projection: the NLL behind it, or the identity.
+        slices: G.
+        permuted: whether they are the other ones: interleaved in the encoder, strides in the decoder.
+        projection: the NLL behind it, or what stands for none.
     """
 
-    block: nn.Module
+    block: Any
     number: int
     pass_index: int
-    projection: nn.Module
+    slices: int
+    permuted: bool
+    projection: Any
 
 
-def applications(side: nn.Module, span: int, reverse: bool) -> List[Application]:
-    """All applications of an encoder's or a decoder's blocks, with as many passes as it has been set to.
-
-    Args:
-        side: the encoder or the decoder.
-        span: blocks of a group.
-        reverse: whether every second loop runs backwards.
-    """
-    result = []
-    for group_number, group in enumerate(side.layers):
-        for pass_index in range(side.passes):
-            order = list(range(span))
-            if reverse and pass_index % 2 == 1:
-                order.reverse()
-            # Passes beyond those of the training go through the last one's projections.
-            projections = group.projections[min(pass_index, len(group.projections) - 1)]
-            result += [
-                Application(group.blocks[index], group_number * span + index, pass_index, projections[index])
-                for index in order
-            ]
-    return result
+def applications_of(side: nn.Module) -> List[Application]:
+    """All applications of an encoder's or a decoder's blocks, with as many passes as it has been set to."""
+    order = applications(side.passes, side.span, len(side.layers))
+    return [application(side, place, *entry) for place, entry in enumerate(order)]
 
 
-def permuted(pass_index: int, permutation: str) -> bool:
-    """Whether the tokens of a pass are permuted before they are sliced; at inference that is interleaving."""
-    return permutation != "none" and pass_index % 2 == 1
+def application(side: nn.Module, place: int, pass_index: int, permuted: bool) -> Application:
+    """The application at a place of the order."""
+    group_number, within = divmod(place, side.passes * side.span)
+    group, index = side.layers[group_number], within % side.span
+    if group.reverse and pass_index % 2 == 1:
+        index = side.span - 1 - index
+    # Passes beyond those of the training go through the last one's projections.
+    projection = group.projections[min(pass_index, len(group.projections) - 1)][index]
+    number = group_number * side.span + index
+    return Application(group.blocks[index], number, pass_index, side.slices[pass_index], permuted, projection)

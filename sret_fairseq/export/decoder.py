@@ -27,7 +27,7 @@ from onnx import TensorProto
 from torch import nn
 
 from sret_fairseq.export import sublayers
-from sret_fairseq.export.applications import Application, applications
+from sret_fairseq.export.applications import Application, applications_of
 from sret_fairseq.export.embeddings import embed
 from sret_fairseq.export.graph import Graph, Weights
 
@@ -50,21 +50,16 @@ class Step:
     def build(self) -> Graph:
         """Build it."""
         graph, cfg = self.graph, self.cfg
-        masks = [self.sliced_mask(count, index) for index, count in enumerate(self.decoder.slices)]
         x = embed(graph, self.decoder, self.tokens, self.step)
+        order = applications_of(self.decoder)
         cross: List[Tuple[str, str]] = []
-        order = applications(self.decoder, cfg.decoder_recursion_span, cfg.recursion_reverse)
         if not cfg.no_cross_attention:
             cross = self.cross_inputs(max(application.number for application in order) + 1)
         for index, application in enumerate(order):
-            x = self.self_attention(x, application, index, masks[application.pass_index])
+            x = self.self_attention(x, application, index)
             if cross:
                 x = self.cross_attention(x, application, *cross[application.number])
-            part, pass_index = application.block, application.pass_index
-            x = sublayers.feed_forward(graph, x, part.ffn, part.ffn_residual, cfg.activation_fn, pass_index)
-            if cfg.nll_ratio > 0:
-                nll = application.projection
-                x = sublayers.feed_forward(graph, x, nll.mlp, nll.residual, "gelu", 0)
+            x = sublayers.perceptrons(graph, x, application, cfg)
         if self.decoder.layer_norm is not None:
             x = sublayers.norm(graph, x, self.decoder.layer_norm)
         if self.decoder.project_out_dim is not None:
@@ -94,13 +89,13 @@ class Step:
         ]
         return graph.op("Concat", *(graph.op("Expand", part, shape) for part in parts), axis=3)
 
-    def sliced_mask(self, slices: int, pass_index: int) -> str:
-        """What a pass's self-attention adds to its scores: (1, B, 1, K, P * K)."""
+    def mask(self, slices: int, strided: bool) -> str:
+        """What an application's self-attention adds to its scores: (1, B, 1, K, P * K)."""
         graph, allowed = self.graph, self.own_past
         if slices > 1:
             capacity = graph.op("Squeeze", graph.op("Gather", graph.op("Shape", "ancestors"), graph.integers(2)))
             places = graph.op("Range", graph.constant(0, "int64"), capacity, graph.constant(1, "int64"))
-            kind, size = ("Mod", slices) if pass_index % 2 == 1 else ("Div", self.cfg.decoder_chunk_size)
+            kind, size = ("Mod", slices) if strided else ("Div", self.cfg.decoder_chunk_size)
             slice_of, own = (graph.op(kind, place, graph.constant(size, "int64")) for place in (places, self.step))
             same = graph.op("Unsqueeze", graph.op("Equal", slice_of, own), graph.integers(1))
             allowed = graph.op("And", allowed, same)
@@ -108,7 +103,7 @@ class Step:
         flat = graph.op("Unsqueeze", graph.op("Reshape", allowed, shape), graph.integers(2))
         return sublayers.minus_infinity_unless(graph, flat)
 
-    def self_attention(self, x: str, application: Application, index: int, mask: str) -> str:
+    def self_attention(self, x: str, application: Application, index: int) -> str:
         """The first sublayer of a block; appends to the application's cache."""
         graph, heads, channels = self.graph, self.cfg.decoder.attention_heads, self.cfg.decoder.embed_dim
         attention, residual = application.block.self_attn, application.block.self_attn_residual
@@ -120,6 +115,7 @@ class Step:
             cache = graph.op("ScatterND", graph.input(f"{kind}_{index}", FLOAT, shape), self.place, tensor)
             graph.output(f"new_{kind}_{index}", cache, FLOAT, shape)
             seen.append(graph.op("Reshape", cache, graph.integers(1, 0, heads, -1, width)))
+        mask = self.mask(application.slices, application.permuted)
         out = sublayers.attend(graph, query, sublayers.transposed(graph, seen[0]), seen[1], mask, channels)
         return sublayers.leave(graph, x, out, attention.out_proj, residual, application.pass_index)
 

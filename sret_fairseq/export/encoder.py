@@ -4,13 +4,13 @@ Inputs: ``tokens`` (B, S), padded on the right. Outputs: ``encoder_mask`` (1, B,
 padding; and for each decoder block n ``cross_keys_n`` (1, B, H, D, S) and ``cross_values_n`` (1, B, H, S, D).
 """
 
-from typing import List
+from typing import Any, List
 
 from onnx import TensorProto
 from torch import nn
 
 from sret_fairseq.export import sublayers
-from sret_fairseq.export.applications import applications, permuted
+from sret_fairseq.export.applications import Application, applications_of
 from sret_fairseq.export.embeddings import embed
 from sret_fairseq.export.graph import Graph, Weights
 
@@ -23,30 +23,27 @@ def build(model: nn.Module, weights: Weights, int8: bool) -> Graph:
     length = graph.op("Squeeze", graph.op("Gather", rows, graph.integers(1)))
     places = graph.op("Range", graph.constant(0, "int64"), length, graph.constant(1, "int64"))
     real = graph.op("Not", graph.op("Equal", tokens, graph.constant(encoder.padding_idx, "int64")))
-    masks = [
-        attention_mask(graph, places, real, count, permuted(index, cfg.slice_permutation))
-        for index, count in enumerate(encoder.slices[: encoder.passes])
-    ]
     x = embed(graph, encoder, tokens, places)
-    for application in applications(encoder, cfg.encoder_recursion_span, cfg.recursion_reverse):
-        x = block(graph, x, application.block, application.pass_index, rows, masks[application.pass_index], cfg)
-        if cfg.nll_ratio > 0:
-            nll = application.projection
-            x = sublayers.feed_forward(graph, x, nll.mlp, nll.residual, "gelu", 0)
+    for application in applications_of(encoder):
+        interleaved = application.permuted and cfg.slice_permutation != "none"
+        x = apply(
+            graph, x, application, rows, attention_mask(graph, places, real, application.slices, interleaved), cfg
+        )
     if encoder.layer_norm is not None:
         x = sublayers.norm(graph, x, encoder.layer_norm)
     write_outputs(graph, model, x, rows, real)
     return graph
 
 
-def block(graph: Graph, x: str, part: nn.Module, pass_index: int, rows: str, mask: str, cfg) -> str:
-    """A pass of an EncoderBlock: (N, C) -> (N, C)."""
+def apply(graph: Graph, x: str, application: Application, rows: str, mask: str, cfg: Any) -> str:
+    """A pass of a block, and the NLL behind it: (N, C) -> (N, C)."""
+    part, pass_index = application.block, application.pass_index
     attention, residual = part.self_attn, part.self_attn_residual
     entered = sublayers.enter(graph, x, residual)
     query, keys, values = sublayers.split_heads(graph, entered, attention.qkv_proj, 3, attention.heads, rows, True)
     out = sublayers.attend(graph, query, sublayers.transposed(graph, keys), values, mask, cfg.encoder.embed_dim)
     x = sublayers.leave(graph, x, out, attention.out_proj, residual, pass_index)
-    return sublayers.feed_forward(graph, x, part.ffn, part.ffn_residual, cfg.activation_fn, pass_index)
+    return sublayers.perceptrons(graph, x, application, cfg)
 
 
 def attention_mask(graph: Graph, places: str, real: str, slices: int, interleaved: bool) -> str:

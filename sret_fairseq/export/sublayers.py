@@ -1,10 +1,11 @@
 """The sublayers of a block as ONNX operators. The stream is (N, C): all tokens of all sentences below one another."""
 
-from typing import List, Tuple
+from typing import Any, List, Tuple
 
 import numpy as np
 from torch import Tensor, nn
 
+from sret_fairseq.export.applications import Application
 from sret_fairseq.export.graph import Graph
 from sret_fairseq.options import require
 
@@ -74,6 +75,13 @@ def feed_forward(graph: Graph, x: str, mlp: nn.Module, connection: nn.Module, na
     """A sublayer with a two-layer perceptron: the FFN, or an NLL."""
     hidden = graph.linear(enter(graph, x, connection), array(mlp.fc1.weight), array(mlp.fc1.bias))
     return leave(graph, x, activation(graph, hidden, name), mlp.fc2, connection, pass_index)
+
+
+def perceptrons(graph: Graph, x: str, application: Application, cfg: Any) -> str:
+    """The FFN at the end of a block, and the NLL behind it."""
+    part, pass_index, nll = application.block, application.pass_index, application.projection
+    x = feed_forward(graph, x, part.ffn, part.ffn_residual, cfg.activation_fn, pass_index)
+    return feed_forward(graph, x, nll.mlp, nll.residual, "gelu", pass_index) if cfg.nll_ratio > 0 else x
 
 
 def split_heads(

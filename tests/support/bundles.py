@@ -28,7 +28,7 @@ def write_bundle(folder: Path, seed: int = 0, passes=None, int8: bool = False, *
 
 
 def both_searches(model, graphs, sources: List[torch.Tensor], batch_size: int, beam: int, **options) -> Tuple:
-    """fairseq's hypotheses of all sentences, in one batch, and the bundle's, in batches: two lists of lists of Found."""
+    """fairseq's hypotheses of all sentences, in one batch, and the bundle's, in batches: two lists of lists."""
     theirs = [
         [Found(one["tokens"].tolist()[:-1], float(one["score"])) for one in hypotheses]
         for hypotheses in generate(model, pad(sources), beam=beam, **options)
