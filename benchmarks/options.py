@@ -26,7 +26,7 @@ def parse(words):
         description="Measures sret_transformer (B) against fairseq's transformer (A), both of virtual depth 6+6 and of "
         "the\nsame width. Prints a table; writes all samples as JSON, and a picture.\n\n"
         + "\n".join(f"  {name:11} {text}" for name, text in BENCHMARKS.items()),
-        epilog="Environment variable: VENV, the folder of the virtual environment (default: .venv).",
+        epilog="Environment variables: VENV, PYTHON and TORCH, see scripts/setup.sh --help.",
     )
     parser.add_argument("benchmark", choices=BENCHMARKS, metavar="|".join(BENCHMARKS))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu; cuda computes in bf16")

@@ -2,19 +2,16 @@
 # Runs one benchmark: bash benchmarks/run.sh --help
 set -euo pipefail
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/common/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../scripts/common/environment.sh"
 python=
-for word in "$@"; do
-  case $word in
+for argument in "$@"; do
+  case $argument in
     -h | --help) python=python3 ;; # which needs no environment
   esac
 done
-if [[ -z $python ]]; then
-  bash "$root/scripts/setup.sh"
-  python=$(realpath "${VENV:-$root/.venv}")/bin/python
-fi
+[[ -n $python ]] || use_environment matplotlib
 
 # As in examples/quickstart.sh: without these, glibc gives the memory of every step back and the kernel clears it anew.
 export MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456
-export PYTHONPATH=$root:$root/scripts${PYTHONPATH:+:$PYTHONPATH}
-exec "$python" -m benchmarks "$@"
+PYTHONPATH=$environment_path exec "$python" -m benchmarks "$@"

@@ -18,7 +18,7 @@ Steps that an earlier run finished are skipped; an interrupted step is done agai
 The beam is 5. Options after -- go to fairseq-generate, such as --fp16 or --max-tokens 12000 (default: 4096), or
 --skip-invalid-size-inputs-valid-test, which leaves out sentences that are too long for the teacher.
 
-Environment variables: PYTHON, the interpreter of the environment with fairseq (default: python).
+Environment variables: VENV, PYTHON and TORCH, see scripts/setup.sh --help.
 HELP
 }
 
@@ -33,6 +33,8 @@ fail() {
 }
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# shellcheck source=scripts/common/environment.sh
+source "$root/scripts/common/environment.sh"
 # shellcheck source=scripts/common/steps.sh
 source "$root/scripts/common/steps.sh"
 
@@ -70,7 +72,6 @@ done
 [[ -n $out ]] || die "say where the new data go: --out DIR."
 teacher=${named[0]}
 data=${named[1]}
-python=${PYTHON:-python}
 
 IFS=: read -ra teachers <<<"$teacher"
 for file in "${teachers[@]}"; do
@@ -100,8 +101,7 @@ for file in "$data"/*."$pair".*; do
 done
 new=$out/data-bin
 [[ ! $data -ef $new ]] || die "--out $out: its data-bin is the data folder itself; choose another folder."
-"$python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("fairseq_cli") is None)' 2>/dev/null ||
-  die "'$python' has no fairseq; activate its environment (source .venv/bin/activate), or name it in PYTHON."
+use_environment fairseq
 mkdir -p "$out/steps" || die "--out $out cannot be made or written."
 export PYTHONUNBUFFERED=1  # so that lines of two streams do not mix
 
@@ -131,7 +131,7 @@ steps_begin "$out/steps" "${teachers[@]}" "${text[@]}" "${dictionaries[@]}" ${ke
   "$root"/scripts/{sequence_distillation.sh,prepare/distilled_pairs.py}
 step translate "$out/generate.log" -- translate ${options[@]+"${options[@]}"}
 step pair "$out"/text/train.{"$source_lang","$target_lang"} -- \
-  env PYTHONPATH="$root/scripts" "$python" "$root/scripts/prepare/distilled_pairs.py" --log "$out/generate.log" --corpus "$data/train.$pair.$source_lang" \
+  "$python" "$root/scripts/prepare/distilled_pairs.py" --log "$out/generate.log" --corpus "$data/train.$pair.$source_lang" \
   --source "$out/text/train.$source_lang" --target "$out/text/train.$target_lang"
 step binarise "${text[@]/#"$data"/$new}" "${dictionaries[@]/#"$data"/$new}" ${kept[@]+"${kept[@]/#"$data"/$new}"} -- \
   binarise ${kept[@]+"${kept[@]}"}

@@ -6,16 +6,22 @@ usage() {
   cat <<'HELP'
 Usage: bash scripts/setup.sh [--help]
 
-Makes a virtual environment with fairseq, torch and this plugin (editable, with its extras "test", "plot",
-"recipes" and "export"), at the versions of constraints.txt. When nothing has changed since the last run it does nothing. A set-up
-that was interrupted, or made from other versions of setup.py, constraints.txt or this script, is made anew from the
-start.
+Makes a virtual environment with fairseq, torch and this plugin (editable, with its extras "test", "plot", "recipes"
+and "export"), at the versions of constraints.txt: 1.5 GB, several times that with a torch for GPUs. When nothing has
+changed since the last run it does nothing. A set-up that was interrupted, or made from other versions of setup.py,
+constraints.txt or this script, is made anew from the start. Environments of your own or of another checkout are never
+touched.
 
-Environment variables:
-  VENV    folder of the virtual environment        (default: .venv in the repository)
-  PYTHON  interpreter, version 3.10, 3.11 or 3.12  (default: the first on PATH that will do)
-  TORCH   pip requirement for torch                (default: the pin of constraints.txt, as a CPU build where there
-          is no NVIDIA GPU and such a build is to be had)
+You need not call it: every script of this repository calls it where the active environment (a virtual one, or conda's)
+lacks what the script needs, and works in the active one otherwise.
+
+Environment variables, of this script and of all others:
+  VENV    folder of the virtual environment to work in; made where it is missing
+          (default: here .venv in the repository; elsewhere the active environment, then .venv)
+  PYTHON  interpreter that a virtual environment is made with, version 3.10, 3.11 or 3.12
+          (default: the first on PATH that will do)
+  TORCH   pip requirement for torch where a virtual environment is made
+          (default: the pin of constraints.txt, as a CPU build where there is no NVIDIA GPU and such a build is to be had)
 
 Python 3.10 takes fairseq 0.12.2, which pip compiles: it needs a C++ compiler and Python's headers.
 HELP
@@ -101,10 +107,22 @@ end_if_up_to_date() {
   fi
 }
 
+# Ends with a sentence if the folder holds what is not this checkout's to replace.
+refuse_foreign() {
+  local maker
+  if [[ -e $venv && ! -f $stamp && ! -f $lock && -n $(ls -A "$venv" 2>&1) ]]; then
+    die "$venv was not made by this script, which leaves it alone; install into it by hand what is missing" \
+      "($venv/bin/python -m pip install '${root}[plot,recipes]'), or name another folder: VENV=FOLDER."
+  fi
+  # A checkout that was moved or copied together with its environment may make it anew: that of the copy is broken.
+  maker=$(sed -n '1s/^checkout //p' "$stamp" 2>/dev/null || true)
+  if [[ -n $maker && $maker != "$root" && -d $maker && $(sed -n '2s/^environment //p' "$stamp") == "$venv" ]]; then
+    die "$venv belongs to the checkout $maker, which made it; name another folder: VENV=FOLDER."
+  fi
+}
+
 end_if_up_to_date
-if [[ -e $venv && ! -f $stamp && ! -f $lock && -n $(ls -A "$venv" 2>&1) ]]; then
-  die "$venv exists and was not made by this script; remove it, or name another folder: VENV=FOLDER bash scripts/setup.sh"
-fi
+refuse_foreign
 
 python=$(find_python)
 mkdir -p "$venv"
@@ -114,7 +132,7 @@ if ! flock --nonblock 9; then
   flock --timeout 900 9 || die "$venv is still in use; try again later, or name another folder: VENV=FOLDER"
   end_if_up_to_date
 fi
-say "making $venv with $("$python" --version) ($python)"
+say "making $venv with $("$python" --version) ($python): 1.5 GB, several times that with a torch for GPUs"
 # Emptied first, so that whoever finds this folder half made knows whose it is and that it is not finished.
 : >"$stamp"
 find "$venv/" -mindepth 1 -maxdepth 1 ! -name "${stamp##*/}*" -exec rm -rf {} +

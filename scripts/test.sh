@@ -6,8 +6,8 @@ usage() {
   cat <<'HELP'
 Usage: bash scripts/test.sh [--all] [PYTEST ARGUMENTS]
 
-Makes the virtual environment where it is missing or out of date (see scripts/setup.sh --help, whose environment
-variables hold here too), then runs the tests on all cores, four at most: the quick ones, which take five minutes on two
+Works in the active virtual environment where it has what the tests need, else in one that it makes (see
+scripts/setup.sh --help, whose environment variables hold here too). Runs the tests on all cores, four at most: the quick ones, which take five minutes on two
 cores, or every one.
 
   --all    also the slow tests, which run whole recipes and commands (twelve minutes)
@@ -26,9 +26,9 @@ for argument in "$@"; do
   esac
 done
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-bash "$root/scripts/setup.sh"
-venv=$(realpath "${VENV:-$root/.venv}")
-cd "$root"
-exec "$venv/bin/python" -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal \
+# shellcheck source=scripts/common/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common/environment.sh"
+use_environment filelock hypothesis matplotlib onnx onnxruntime pytest sacremoses subword_nmt tensorboardX xdist
+cd "$environment_root"
+exec "$python" -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal \
   ${selection[@]+"${selection[@]}"} ${arguments[@]+"${arguments[@]}"}

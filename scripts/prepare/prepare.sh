@@ -4,6 +4,8 @@
 
 : "${root:?}" "${recipe:?}" "${languages[0]:?}" "${bpe_operations:?}"
 
+# shellcheck source=scripts/common/environment.sh
+source "$root/scripts/common/environment.sh"
 # shellcheck source=scripts/common/steps.sh
 source "$root/scripts/common/steps.sh"
 # shellcheck source=scripts/prepare/download.sh
@@ -93,8 +95,7 @@ check_options() {
 
 # Sets up, takes the output folder for this run alone, and works with absolute paths from here on.
 begin() {
-  bash "$root/scripts/setup.sh"
-  bin=$(realpath "${VENV:-$root/.venv}")/bin
+  use_environment sacremoses subword_nmt
   hold_folder "$out" prepare.sh
   out=$(realpath "$out")
   # Each process here has a core of its own; more threads in it would be in each other's way.
@@ -102,7 +103,7 @@ begin() {
 }
 
 # script NAME ARGUMENT...: one of the Python scripts of this repository.
-script() { PYTHONPATH=$root/scripts "$bin/python" "$root/scripts/prepare/$1.py" "${@:2}"; }
+script() { "$python" "$root/scripts/prepare/$1.py" "${@:2}"; }
 
 # get NAME URL...: download an archive, from the user's mirrors if there are any, and use it.
 get() {
@@ -220,7 +221,7 @@ run_preprocess() {
   # Kept in memory: on a full disk a log would lose the very line that says so. Writing the log may fail.
   local output failed=''
   rm -rf "$out/data-bin" "$out/data-bin.part"
-  output=$("$bin/fairseq-preprocess" --source-lang "${languages[0]}" --target-lang "${languages[1]}" \
+  output=$("$python" -m fairseq_cli.preprocess --source-lang "${languages[0]}" --target-lang "${languages[1]}" \
     --joined-dictionary --trainpref "$out/bpe/train" --validpref "$out/bpe/valid" --testpref "$out/bpe/test" \
     --destdir "$out/data-bin.part" --workers "$WORKERS" "$@" 2>&1) || failed=1
   [[ -z $failed ]] || rm -rf "$out/data-bin.part"

@@ -1,21 +1,21 @@
 # Runs a recipe's training or evaluation: source this file, call recipe.
 # shellcheck shell=bash
 
-# recipe FOLDER PROGRAM WORD...: run scripts/recipe/PROGRAM for the recipe in FOLDER with the environment's Python, after
-# setting that up where it is missing or out of date. Only --help and --list do without.
+# shellcheck source=scripts/common/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/../common/environment.sh"
+
+# recipe FOLDER PROGRAM ARGUMENT...: run scripts/recipe/PROGRAM for the recipe in FOLDER. --help and --list need no
+# environment.
 recipe() {
-  local folder=$1 program=$2 root word python=
+  local folder=$1 program=$2 argument python=
   shift 2
-  root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-  for word in "$@"; do
-    case $word in
+  for argument in "$@"; do
+    case $argument in
       -h | --help | --list) python=python3 ;;
       --) break ;;
     esac
   done
-  if [[ -z $python ]]; then
-    bash "$root/scripts/setup.sh"
-    python=$(realpath "${VENV:-$root/.venv}")/bin/python
-  fi
-  PYTHONPATH=$root/scripts${PYTHONPATH:+:$PYTHONPATH} exec "$python" "$root/scripts/recipe/$program" --recipe "$folder" "$@"
+  local -A needs=([train.py]=tensorboardX [evaluate.py]=sacremoses)
+  [[ -n $python ]] || use_environment "${needs[$program]}"
+  PYTHONPATH=$environment_path exec "$python" "$environment_root/scripts/recipe/$program" --recipe "$folder" "$@"
 }

@@ -30,7 +30,7 @@ def made(tmp_path_factory):
 def distil(*words, status=0):
     """Run the script from another folder; what it said."""
     command = ["bash", str(REPOSITORY / "scripts" / "sequence_distillation.sh"), *map(str, words)]
-    environment = dict(os.environ, PYTHON=sys.executable, OMP_NUM_THREADS="1")
+    environment = dict(os.environ, VENV=sys.prefix, OMP_NUM_THREADS="1")
     run = subprocess.run(command, cwd="/", env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert run.returncode == status, run.stdout
     return run.stdout

@@ -1,4 +1,4 @@
-"""scripts/setup.sh leaves an environment alone that another set-up, or a training, is using."""
+"""scripts/setup.sh leaves an environment alone that is not its own, or that another set-up or a training is using."""
 
 import fcntl
 import os
@@ -39,3 +39,32 @@ def test_a_training_holds_its_environment(import_script, monkeypatch, tmp_path):
         with train.environment_kept(), train.environment_kept(), pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def refusal(venv) -> str:
+    """What setup.sh says of an environment that it refuses, which it leaves as it is."""
+    before = {path.name: path.read_text() for path in venv.iterdir()}
+    command = ["bash", REPOSITORY / "scripts" / "setup.sh"]
+    done = subprocess.run(command, env={**os.environ, "VENV": str(venv)}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert {path.name: path.read_text() for path in venv.iterdir()} == before
+    return done.stderr
+
+
+def test_an_environment_of_the_users_own_is_refused(tmp_path):
+    """And nobody is told to remove it."""
+    (tmp_path / "pyvenv.cfg").touch()
+    assert refusal(tmp_path) == (
+        f"setup: {tmp_path} was not made by this script, which leaves it alone; install into it by hand what is "
+        f"missing ({tmp_path}/bin/python -m pip install '{REPOSITORY}[plot,recipes]'), or name another folder: VENV=FOLDER.\n"
+    )
+
+
+def test_an_environment_of_another_checkout_is_refused(tmp_path):
+    other, venv = tmp_path / "other", tmp_path / "venv"
+    other.mkdir()
+    venv.mkdir()
+    (venv / "sret_fairseq.setup").write_text(f"checkout {other}\nenvironment {venv}\n")
+    assert refusal(venv) == (
+        f"setup: {venv} belongs to the checkout {other}, which made it; name another folder: VENV=FOLDER.\n"
+    )
