@@ -54,10 +54,9 @@ def refusal(venv) -> str:
 def test_an_environment_of_the_users_own_is_refused(tmp_path):
     """And nobody is told to remove it."""
     (tmp_path / "pyvenv.cfg").touch()
-    assert refusal(tmp_path) == (
-        f"setup: {tmp_path} was not made by this script, which leaves it alone; install into it by hand what is "
-        f"missing ({tmp_path}/bin/python -m pip install '{REPOSITORY}[plot,recipes]'), or name another folder: VENV=FOLDER.\n"
-    )
+    said = refusal(tmp_path)
+    assert said.startswith(f"setup: {tmp_path} was not made by this script, which leaves it alone; install")
+    assert f"({tmp_path}/bin/python -m pip install '{REPOSITORY}[plot,recipes]')" in said
 
 
 def test_an_environment_of_another_checkout_is_refused(tmp_path):
