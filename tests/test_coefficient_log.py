@@ -9,12 +9,7 @@ from tensorboardX.proto.event_pb2 import Event
 from sret_fairseq import coefficient_log
 from sret_fairseq.coefficients import Place, coefficients
 from support.models import build_fairseq, build_sret
-from support.training import finish, free_port, load, make_data, start, train, train_as_rank
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("coefficients"))
+from support.training import load, train, train_in_two
 
 
 def events(folder):
@@ -103,9 +98,8 @@ def test_training_logs_to_tensorboard(data, tmp_path, caplog):
 
 def test_the_first_process_logs_alone(data, tmp_path):
     """Two processes: each value is written once, by one writer."""
-    port = free_port()
     words = f"--max-update 2 --log-interval 1 --tensorboard-logdir {tmp_path / 'board'}"
-    finish(*(start(train_as_rank, rank, port, data, tmp_path / "run", words) for rank in (0, 1)))
+    train_in_two(data, tmp_path / "run", words)
     folder = tmp_path / "board" / "train_inner"
     assert len(list(folder.glob("events*"))) == 1
     assert events(folder)["encoder_c1/block1_ffn_pass_all"].keys() == {1, 2}

@@ -1,16 +1,26 @@
-"""hubconf.py: a trained model through torch.hub, and what it says when something is missing."""
+"""A trained model in Python: through hubconf.py and ``from_pretrained``, and what is said when something is missing."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from support.models import REPOSITORY, python
+from sret_fairseq.model import SretTransformerModel
+from support.decoding import assert_scored_by_full_pass
+from support.models import REPOSITORY, pad
+from support.training import train
 
-SIZES = (
-    "--encoder-embed-dim 8 --decoder-embed-dim 8 --encoder-ffn-embed-dim 12 --decoder-ffn-embed-dim 12 "
-    "--encoder-layers 1 --decoder-layers 1"
-)
+LENGTHS = {"max_len_a": 1, "max_len_b": 3}
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory) -> SimpleNamespace:
+    """The paths of a checkpoint and its data folder, and the model as ``from_pretrained`` returns it."""
+    folder = tmp_path_factory.mktemp("hub")
+    train(data, folder, "--max-update 20")
+    hub = SretTransformerModel.from_pretrained(str(folder), "checkpoint_last.pt", data_name_or_path=str(data))
+    return SimpleNamespace(checkpoint=folder / "checkpoint_last.pt", data=data, hub=hub)
 
 
 def load(**options):
@@ -18,33 +28,16 @@ def load(**options):
     return torch.hub.load(str(REPOSITORY), "sret_transformer", source="local", **options)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """The paths of a checkpoint and its data folder, made by the commands."""
-    folder = tmp_path_factory.mktemp("hub")
-    for suffix, line in (("xx", "one two three\nfour\n"), ("yy", "drei zwei eins\nvier\n")):
-        (folder / f"text.{suffix}").write_text(line * 5)
-    data, text = folder / "data-bin", folder / "text"
-    words = ("-s", "xx", "-t", "yy", "--trainpref", text, "--validpref", text)
-    python("-m", "fairseq_cli.preprocess", *words, "--destdir", data)
-    settings = "--optimizer adam --lr 0.01 --max-tokens 100 --max-update 3 --num-workers 0 --cpu --disable-validation"
-    model = ("--user-dir", "sret_fairseq", "--arch", "sret_transformer_tiny", *SIZES.split())
-    python("-m", "fairseq_cli.train", data, *model, *settings.split(), "--save-dir", folder)
-    return folder / "checkpoint_last.pt", data
-
-
-@pytest.mark.slow
-def test_translates(trained, monkeypatch):
+def test_translator_of_torch_hub(trained, monkeypatch):
     """Relative paths, a list of sentences, an ensemble, and options that reach fairseq."""
-    checkpoint, data = trained
-    monkeypatch.chdir(data.parent)
-    translator = load(checkpoint=checkpoint.name, data="./data-bin", bpe="characters", max_len_a=0, max_len_b=4)
-    translations = translator.translate(["one two", "four"], beam=2)
+    monkeypatch.chdir(trained.data.parent)
+    checkpoint = os.path.relpath(trained.checkpoint)
+    translator = load(checkpoint=checkpoint, data="./data-bin", bpe="characters", max_len_a=0, max_len_b=4)
+    translations = translator.translate(["a b", "c"], beam=2)
     assert len(translations) == 2 and all(isinstance(text, str) for text in translations)
     assert translator.bpe is not None and translator.cfg.generation.max_len_b == 4
-    two = load(checkpoint=f"{checkpoint}{os.pathsep}{checkpoint}", data=str(data))
-    assert len(two.models) == 2
-    assert type(two.models[0]).__name__ == "SretTransformerModel"
+    two = load(checkpoint=f"{checkpoint}{os.pathsep}{checkpoint}", data=str(trained.data))
+    assert [type(model) for model in two.models] == [SretTransformerModel] * 2
 
 
 def test_missing_files(tmp_path):
@@ -61,3 +54,35 @@ def test_beam_belongs_to_translate(tmp_path):
     """fairseq would ignore it without a word."""
     with pytest.raises(TypeError, match="translate"):
         load(checkpoint=tmp_path / "model.pt", data=tmp_path, beam=3)
+
+
+def test_translate(trained):
+    """``translate`` gives the words of beam search, for one sentence and for several, alone or together."""
+    lines, hub = ["a b c", "d", "k j i h g f e"], trained.hub
+    together = hub.translate(lines, **LENGTHS)
+    assert together == [hub.translate(line, **LENGTHS) for line in lines]
+    found = hub.generate([hub.encode(line) for line in lines], **LENGTHS)
+    assert together == [hub.decode(hypotheses[0]["tokens"]) for hypotheses in found]
+    assert_scored_by_full_pass(list(hub.models), pad([hub.encode(line) for line in lines]), found)
+
+
+def test_sample(trained):
+    """``sample`` draws by torch's seed."""
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(trained.hub.sample(["a b c d e f"] * 4, beam=1, sampling=True, **LENGTHS))
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_alignment(trained):
+    """``generate`` returns the alignment of each word."""
+    hub = trained.hub
+    ((best, *_),) = hub.generate([hub.encode("a b c d")], print_alignment="hard", **LENGTHS)
+    assert [int(word) for _, word in best["alignment"]] == list(range(len(best["tokens"]) - 1))
+
+
+def test_score_has_no_target(trained):
+    """``score`` is for language models: fairseq gives it no target sentence, neither here nor for its transformer."""
+    with pytest.raises((KeyError, TypeError, AttributeError)):
+        trained.hub.score(["a b c"])

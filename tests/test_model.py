@@ -1,4 +1,4 @@
-"""Parity with fairseq's transformer, neutral coefficients, causality, and what a state dict holds."""
+"""Parity with fairseq's transformer, neutral coefficients, and what a state dict holds."""
 
 import argparse
 
@@ -48,17 +48,6 @@ def test_initial_coefficients_change_nothing(design, per_pass, size):
         if ".coefficients." in name:
             torch.nn.init.zeros_(parameter)
     torch.testing.assert_close(logits(model, SOURCES, TARGETS), logits(without, SOURCES, TARGETS), atol=0, rtol=0)
-
-
-@pytest.mark.parametrize("options", COMBINATIONS.values(), ids=COMBINATIONS)
-def test_decoder_is_causal(options):
-    """Invariant 7: changing a later target token changes no earlier logit, and does change its own."""
-    model = build_sret(**options)
-    changed = TARGETS.clone()
-    changed[:, 5] = 4
-    before, after = logits(model, SOURCES, TARGETS), logits(model, SOURCES, changed)
-    torch.testing.assert_close(after[:, :5], before[:, :5], atol=0, rtol=0)
-    assert (after[0, 5] - before[0, 5]).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("options", COMBINATIONS.values(), ids=COMBINATIONS)

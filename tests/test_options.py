@@ -6,8 +6,10 @@ import sys
 
 import pytest
 from fairseq import options as fairseq_options
+from fairseq_cli import train as fairseq_train
 
 from sret_fairseq.options import OptionError, slices_by_pass
+from support.commands import refusal
 from support.models import build_sret
 
 REFUSED = [
@@ -164,11 +166,17 @@ def test_every_option_has_help():
     ids=lambda value: " ".join(value),
 )
 def test_a_command_ends_with_one_sentence(flags, words, tmp_path):
-    """fairseq-train stops before it reads any data: status not 0, the option in the last line, no traceback."""
-    command = [sys.executable, "-m", "fairseq_cli.train", str(tmp_path), "--user-dir", "sret_fairseq"]
-    run = subprocess.run([*command, "--arch", "sret_transformer", *flags], capture_output=True, text=True)
-    assert run.returncode != 0
-    assert "Traceback" not in run.stderr
-    last_line = run.stderr.strip().splitlines()[-1]
+    """fairseq-train stops before it reads any data, and its last line names the option."""
+    plugin = ("--user-dir", "sret_fairseq", "--arch", "sret_transformer")
+    last_line = refusal(fairseq_train.cli_main, tmp_path, *plugin, *flags).strip().splitlines()[-1]
     for word in words:
         assert word in last_line
+
+
+def test_a_process_ends_with_one_sentence(tmp_path):
+    """The same from outside: a status that is not 0, and no traceback."""
+    command = [sys.executable, "-m", "fairseq_cli.train", str(tmp_path), "--user-dir", "sret_fairseq"]
+    command += ["--arch", "sret_transformer", "--nll-ratio", "-1"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    assert "--nll-ratio -1" in run.stderr.strip().splitlines()[-1]

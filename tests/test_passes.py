@@ -61,11 +61,10 @@ def test_fewer_passes_equal_a_model_built_with_fewer(kind):
     assert (logits(shallow, SOURCES, TARGETS) - logits(model, SOURCES, TARGETS)).abs().max() > 1e-3
 
 
-def test_fewer_passes_decode_incrementally_and_scripted():
-    """The shallower model agrees with its scripted twin and step by step, with caches for its own passes only."""
+def test_fewer_passes_decode_incrementally():
+    """The shallower model agrees with itself step by step, with caches for its own passes only."""
     shallow = rerun(trained(), encoder_recursions=1, decoder_recursions=1)
     full = logits(shallow, SOURCES, TARGETS)
-    torch.testing.assert_close(logits(torch.jit.script(shallow), SOURCES, TARGETS), full, atol=1e-5, rtol=0)
     encoder_out, state = shallow.encoder(SOURCES, None), {}
     for step in range(4):
         out = shallow.decoder(TARGETS[:, : step + 1], encoder_out=encoder_out, incremental_state=state)[0]

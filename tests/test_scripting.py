@@ -1,25 +1,57 @@
 """Invariant 10: scripted models and scripted beam search equal eager ones, also after saving and loading."""
 
 import io
+from typing import Dict
 
 import pytest
 import torch
-from fairseq.sequence_generator import SequenceGenerator
 
-from support.models import COMBINATIONS, Task, build_sret, generate, lengths, logits, pad, source, target
+from support.decoding import SOURCES, assert_scored_by_full_pass, make_generator, search, words_of
+from support.models import COMBINATIONS, build_fairseq, build_sret, lengths, logits, pad, source, target
 
-SOURCES = pad([source(7), source(11, seed=1), source(1, seed=2)], left=True)
 TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2)])
+
+# Between them they go through every branch that is decided when a model is scripted.
+SCRIPTED: Dict[str, dict] = {
+    "defaults": {},
+    "everything off": {**COMBINATIONS["plain"], "no_cross_attention": True, "no_token_positional_embeddings": True},
+    "post-norm, loops back and forth, a coefficient a channel": {
+        "encoder_normalize_before": False,
+        "decoder_normalize_before": False,
+        **COMBINATIONS["cycle-reverse"],
+        **COMBINATIONS["per-pass-channel"],
+        "encoder_learned_pos": True,
+        "decoder_learned_pos": True,
+        "checkpoint_activations": True,
+    },
+    "decoder slices, scaled, one coefficient of two": {
+        **COMBINATIONS["decoder-strides"],
+        **COMBINATIONS["random-slices"],
+        "depth_scaled_residuals": True,
+        "residual_coefficients": "residual",
+        "no_scale_embedding": True,
+        "layernorm_embedding": True,
+    },
+    "other numbers of passes than trained": {
+        "encoder_recursions": 1,
+        "encoder_trained_recursions": 3,
+        "decoder_recursions": 3,
+        "decoder_trained_recursions": 2,
+        "allow_untrained_passes": True,
+        "residual_coefficients": "identity",
+    },
+}
 
 
 def save_and_load(scripted):
+    """What torch.jit.load makes of what torch.jit.save wrote."""
     buffer = io.BytesIO()
     torch.jit.save(scripted, buffer)
     buffer.seek(0)
     return torch.jit.load(buffer)
 
 
-@pytest.mark.parametrize("options", COMBINATIONS.values(), ids=COMBINATIONS)
+@pytest.mark.parametrize("options", SCRIPTED.values(), ids=SCRIPTED)
 def test_scripted_model(options):
     """The logits agree, with padding and for other lengths than the first call had."""
     model = build_sret(**options)
@@ -29,14 +61,26 @@ def test_scripted_model(options):
         torch.testing.assert_close(logits(scripted, sources, targets), eager, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["defaults", "post-norm", "three-passes", "cycle-reverse", "random-slices"])
-def test_scripted_beam_search(name):
-    """fairseq's SequenceGenerator, scripted around the model, finds the same hypotheses."""
-    model = build_sret(**COMBINATIONS[name])
-    generator = SequenceGenerator([model], Task().target_dictionary, beam_size=3, max_len_b=12)
-    scripted = save_and_load(torch.jit.script(generator))
+def test_scripted_model_in_training_mode():
+    """A model scripted while it trains, without dropout, gives the eager logits and gradients."""
+    model = build_sret(dropout=0.0).train()
+    scripted = torch.jit.script(model)
+    gradients = []
+    for one in (model, scripted):
+        model.zero_grad()
+        logits(one, SOURCES, TARGETS).square().mean().backward()
+        gradients.append([parameter.grad.clone() for parameter in model.parameters()])
+    for mine, theirs in zip(*gradients):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("other", ["another of ours", "fairseq's"])
+def test_scripted_search(other):
+    """fairseq's search, scripted around two models, saved and loaded, finds what the eager one finds."""
+    models = [build_sret(), build_fairseq(seed=1)]
+    if other == "another of ours":
+        models[1] = build_sret(seed=1, **SCRIPTED["decoder slices, scaled, one coefficient of two"])
     sample = {"net_input": {"src_tokens": SOURCES, "src_lengths": lengths(SOURCES)}}
-    for hypotheses, expected in zip(scripted(sample), generate(model, SOURCES)):
-        for one, other in zip(hypotheses, expected):
-            assert one["tokens"].tolist() == other["tokens"].tolist()
-            torch.testing.assert_close(one["score"], other["score"], atol=1e-5, rtol=0)
+    found = save_and_load(torch.jit.script(make_generator(models)))(sample)
+    assert words_of(found) == words_of(search(models))
+    assert_scored_by_full_pass(models, SOURCES, found)

@@ -9,13 +9,12 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from sret_fairseq.criterions.mixed_depth import MixedDepthCriterion, soft_label_loss
 from sret_fairseq.options import OptionError, TrainingError
 from support.models import PAD, Task, build_fairseq, build_sret, lengths, logits, pad, source, target
-from support.training import assert_same_weights, finish, free_port, load, make_data, start, train, train_as_rank
+from support.training import assert_same_weights, train
 
 SOURCES = pad([source(7), source(11, seed=1), source(1, seed=2)], left=True)
 TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2)])
 PASSES = {"encoder_recursions": 3, "decoder_recursions": 2, "encoder_slices": "2,3,1"}
 MIXED = "--criterion sret_mixed_depth --mixed-depth 1 --label-smoothing 0.1"
-EXACT = "--optimizer sgd --lr 0.1 --dropout 0 --max-update 4 --update-epoch-batch-itr True"
 
 
 def sample():
@@ -176,11 +175,6 @@ def test_other_refusals():
         mixed()(build_fairseq(), sample())
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("mixed"))
-
-
 def test_trains_and_resumes(data, tmp_path):
     """fairseq-train takes the options; a resumed training ends as an uninterrupted one."""
     words = f"{MIXED} --mixed-depth-soft-labels --max-update 4 --update-epoch-batch-itr True"
@@ -204,17 +198,3 @@ def test_unused_parameters_are_refused():
     model.find_unused_parameters = True
     with pytest.raises(TrainingError, match="take --ddp-backend legacy_ddp"):
         mixed()(model, sample())
-
-
-@pytest.mark.parametrize("backend", ["legacy_ddp", "c10d"])
-def test_two_processes_train_as_one(backend, data, tmp_path):
-    """Two forward passes and one backward under both of fairseq's DDPs."""
-    port, words = free_port(), f"{EXACT} {MIXED}"
-    finish(
-        *(
-            start(train_as_rank, rank, port, data, tmp_path / "two", f"{words} --ddp-backend {backend}")
-            for rank in range(2)
-        )
-    )
-    alone = train(data, tmp_path / "one", f"{words} --update-freq 2")["model"]
-    assert_same_weights(load(tmp_path / "two")["model"], alone, atol=1e-6, rtol=1e-5)

@@ -1,54 +1,31 @@
-"""fairseq's commands with this plugin, from raw text to a score, as a user types them."""
+"""fairseq's commands with this plugin, as a user types them; as processes from raw text to a score: test_readme.py."""
 
 import json
 from pathlib import Path
 
 import pytest
 
+from support.commands import fairseq
 from support.models import REPOSITORY, python
+from support.training import BATCHES, MODEL
 
-MODEL = (
-    "--arch sret_transformer --encoder-embed-dim 16 --decoder-embed-dim 16 --encoder-ffn-embed-dim 24 "
-    "--decoder-ffn-embed-dim 28 --encoder-attention-heads 2 --decoder-attention-heads 4 --encoder-slices 2,3"
-).split()
+PLUGIN = ("--user-dir", "sret_fairseq", "--cpu")
 
 
-def fairseq(command: str, *words, stdin: str = "", folder: Path = REPOSITORY, user_dir: str = "sret_fairseq"):
-    """Run a command of fairseq to its end; its standard output and error together."""
-    plugin = ["--user-dir", user_dir] if user_dir else []
-    return python("-m", f"fairseq_cli.{command}", *plugin, *words, stdin=stdin, folder=folder)
-
-
-def write_text(folder: Path, name: str, pairs: int):
-    """A toy language pair: the translation of a word is its capital letter, in the opposite order."""
-    letters = "abcdefghij"
-    sources = [[letters[(3 * row + column * column) % 10] for column in range(2 + row % 7)] for row in range(pairs)]
-    (folder / f"{name}.xx").write_text("".join(" ".join(words) + "\n" for words in sources))
-    (folder / f"{name}.yy").write_text("".join(" ".join(reversed(words)).upper() + "\n" for words in sources))
+def train(data: Path, folder: Path, *words) -> str:
+    """Run fairseq-train, which has to succeed; what it says."""
+    settings = "--optimizer adam --lr 0.005 --criterion label_smoothed_cross_entropy --log-format json --log-interval 5"
+    words = (data, *PLUGIN, "--save-dir", folder, *f"{MODEL} {BATCHES} {settings}".split(), *words)
+    status, said = fairseq("train", *words)
+    assert status == 0, said
+    return said
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A folder with text, data-bin, and a model after 20 updates; and what fairseq-train said."""
+def trained(data, tmp_path_factory):
+    """A folder with the checkpoint after 20 updates; and what fairseq-train said."""
     folder = tmp_path_factory.mktemp("commands")
-    for name, pairs in (("train", 60), ("valid", 12), ("test", 12)):
-        write_text(folder, name, pairs)
-    prefixes = [word for name in ("train", "valid", "test") for word in (f"--{name}pref", folder / name)]
-    fairseq("preprocess", "-s", "xx", "-t", "yy", "--destdir", folder / "data-bin", *prefixes, user_dir="")
-    said = fairseq("train", *train_words(folder), "--max-update", 20)
-    return folder, said
-
-
-def train_words(folder: Path):
-    return [
-        *(folder / "data-bin", *MODEL, "--save-dir", folder / "checkpoints", "--optimizer", "adam", "--lr", "0.005"),
-        *("--criterion", "label_smoothed_cross_entropy", "--max-tokens", 200, "--log-format", "json"),
-        *("--log-interval", 5, "--num-workers", 0),
-    ]
-
-
-def checkpoint(folder: Path) -> Path:
-    return folder / "checkpoints" / "checkpoint_last.pt"
+    return folder, train(data, folder, "--max-update", 20)
 
 
 def test_train_logs_what_the_model_is_made_of(trained):
@@ -68,48 +45,42 @@ def test_training_learns(trained):
     assert float(records[-1]["train_loss"]) < float(records[0]["train_loss"])
 
 
-def test_resume_continues(trained, tmp_path):
+def test_resume_continues(trained, data, tmp_path):
     """A second call goes on where the first one stopped."""
     folder, _ = trained
-    words = [tmp_path if word == folder / "checkpoints" else word for word in train_words(folder)]
-    said = fairseq("train", *words, "--restore-file", checkpoint(folder), "--max-update", 22)
+    said = train(data, tmp_path, "--restore-file", folder / "checkpoint_last.pt", "--max-update", 22)
     assert "Loaded checkpoint" in said and "@ 20 updates" in said
 
 
-def test_generate_and_score(trained, tmp_path):
+def test_generate_and_score(trained, data, tmp_path):
     """Every test sentence gets a hypothesis, and fairseq-score agrees with fairseq-generate."""
     folder, _ = trained
     # ve-fairseq 0.12.3 drops the last batch when its size is no multiple of this, 8 by default.
     whole = ("--batch-size", 5, "--required-batch-size-multiple", 1)
-    said = fairseq("generate", folder / "data-bin", "--path", checkpoint(folder), "--beam", 3, *whole)
+    status, said = fairseq("generate", data, *PLUGIN, "--path", folder / "checkpoint_last.pt", "--beam", 3, *whole)
+    assert status == 0, said
     hypotheses = sorted(
         (int(line.split("\t")[0][2:]), line.split("\t")[2]) for line in said.splitlines() if line.startswith("H-")
     )
     assert [number for number, _ in hypotheses] == list(range(12))
     (tmp_path / "hypotheses").write_text("".join(text + "\n" for _, text in hypotheses))
-    score = fairseq("score", "--sys", tmp_path / "hypotheses", "--ref", folder / "test.yy", user_dir="")
+    _, score = fairseq("score", "--sys", tmp_path / "hypotheses", "--ref", data.parent / "test.yy")
     in_generate = next(line for line in said.splitlines() if "BLEU4 = " in line).split("BLEU4 = ")[1].split(",")[0]
     assert f"BLEU4 = {in_generate}," in score
 
 
-def test_interactive(trained):
-    """A line on standard input is translated as it comes."""
-    folder, _ = trained
-    said = fairseq("interactive", folder / "data-bin", "--path", checkpoint(folder), stdin="a b c\nd\n")
-    assert [line[:3] for line in said.splitlines() if line.startswith("H-")] == ["H-0", "H-1"]
-
-
-def test_validate(trained):
+def test_validate(trained, data):
     """fairseq-validate reads the checkpoint and reports a loss."""
     folder, _ = trained
-    words = ("--path", checkpoint(folder), "--task", "translation", "--max-tokens", 500)
-    said = fairseq("validate", folder / "data-bin", *words)
-    assert "valid | loss" in said or "valid on 'valid' subset | loss" in said
+    words = ("--path", folder / "checkpoint_last.pt", "--task", "translation", "--max-tokens", 500)
+    status, said = fairseq("validate", data, *PLUGIN, *words)
+    assert status == 0 and "valid on 'valid' subset | loss" in said
 
 
-def test_from_another_folder(trained, tmp_path):
-    """An absolute --user-dir works from anywhere."""
+def test_interactive_from_another_folder(trained, data, tmp_path):
+    """As a process of its own: an absolute --user-dir works from anywhere; a line is translated as it comes."""
     folder, _ = trained
-    plugin = str(REPOSITORY / "sret_fairseq")
-    said = fairseq("generate", folder / "data-bin", "--path", checkpoint(folder), folder=tmp_path, user_dir=plugin)
-    assert "Generate test with beam=5" in said
+    plugin = ("--user-dir", REPOSITORY / "sret_fairseq", "--cpu")
+    words = ("-m", "fairseq_cli.interactive", data, *plugin, "--path", folder / "checkpoint_last.pt")
+    said = python(*words, stdin="a b c\nd\n", folder=tmp_path)
+    assert [line[:3] for line in said.splitlines() if line.startswith("H-")] == ["H-0", "H-1"]

@@ -60,10 +60,8 @@ def test_beam_search_finds_what_full_passes_find(options):
             assert one["score"].item() == pytest.approx(score, abs=2e-5)
 
 
-@TABLE
-def test_scores_are_those_of_the_full_pass(options):
+def test_scores_are_those_of_the_full_pass(model):
     """The score of each hypothesis is the sum of its words' log-probabilities by its length."""
-    model = build_sret(**options)
     assert_scored_by_full_pass([model], SOURCES, search([model], beam=5))
 
 

@@ -13,13 +13,9 @@ from support.training import (
     MODEL,
     REPOSITORY,
     assert_same_weights,
-    finish,
-    free_port,
     load,
-    make_data,
-    start,
     train,
-    train_as_rank,
+    train_in_two,
 )
 
 TEACHER = (
@@ -27,11 +23,6 @@ TEACHER = (
     "--encoder-ffn-embed-dim 8 --decoder-ffn-embed-dim 8 --encoder-attention-heads 2 --decoder-attention-heads 2"
 )
 SENTENCES = 60  # of make_data's training text
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("distillation"))
 
 
 @pytest.fixture(scope="module")
@@ -117,11 +108,9 @@ def test_two_processes_fill_one_cache(data, teacher, tmp_path):
     """They end with the weights of one process, which reads what they stored without asking the teacher."""
     more = f"--teacher-top-k 5 --teacher-cache {tmp_path / 'cache'} --disable-validation --max-update 4"
     words = soft(teacher, f"{more} --optimizer sgd --lr 0.1 --dropout 0")
-    port = free_port()
-    both = f"{words} --ddp-backend legacy_ddp"
-    finish(*(start(train_as_rank, rank, port, data, tmp_path / "two", both) for rank in range(2)))
+    weights = train_in_two(data, tmp_path / "two", f"{words} --ddp-backend legacy_ddp")["model"]
     alone = train(data, tmp_path / "one", f"{words} --update-freq 2")["model"]
-    assert_same_weights(load(tmp_path / "two")["model"], alone, atol=1e-6, rtol=1e-4)
+    assert_same_weights(weights, alone, atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["--memory-efficient-fp16", "--memory-efficient-bf16"])

@@ -18,13 +18,9 @@ from support.training import (
     REPOSITORY,
     arguments,
     assert_same_weights,
-    finish,
-    free_port,
     load,
-    make_data,
-    start,
     train,
-    train_as_rank,
+    train_in_two,
 )
 
 # One process with --update-freq 2 adds up the very batches that two processes share.
@@ -33,21 +29,9 @@ TOLERANCE = {"atol": 1e-6, "rtol": 1e-5}
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("distributed"))
-
-
-@pytest.fixture(scope="module")
 def single(data, tmp_path_factory):
     """The weights that one process ends with."""
     return train(data, tmp_path_factory.mktemp("single"), f"{EXACT} --update-freq 2")["model"]
-
-
-def train_two(data, folder, words: str) -> dict:
-    """Train in two processes; what the first one saves."""
-    port = free_port()
-    finish(*(start(train_as_rank, rank, port, data, folder, words) for rank in range(2)))
-    return load(folder)
 
 
 BACKENDS = pytest.mark.parametrize("backend", ["legacy_ddp", "c10d"])
@@ -57,15 +41,24 @@ BACKENDS = pytest.mark.parametrize("backend", ["legacy_ddp", "c10d"])
 @pytest.mark.parametrize("more", ["", "--checkpoint-activations"])
 def test_two_processes_train_as_one(backend, more, data, single, tmp_path):
     """The final weights are those of one process, with activations kept or computed anew."""
-    weights = train_two(data, tmp_path, f"{EXACT} --ddp-backend {backend} {more}")["model"]
+    weights = train_in_two(data, tmp_path, f"{EXACT} --ddp-backend {backend} {more}")["model"]
     assert_same_weights(weights, single, **TOLERANCE)
+
+
+@BACKENDS
+def test_mixed_depth(backend, data, tmp_path):
+    """Two forward passes and one backward, the shallow one without the later passes' parameters."""
+    words = f"{EXACT} --criterion sret_mixed_depth --mixed-depth 1 --label-smoothing 0.1"
+    weights = train_in_two(data, tmp_path / "two", f"{words} --ddp-backend {backend}")["model"]
+    alone = train(data, tmp_path / "one", f"{words} --update-freq 2")["model"]
+    assert_same_weights(weights, alone, **TOLERANCE)
 
 
 @BACKENDS
 def test_two_processes_in_float16(backend, data, tmp_path):
     """The weights of one process in float16, up to its rounding of numbers up to 4."""
     half = f"{EXACT} --fp16 --fp16-no-flatten-grads"
-    weights = train_two(data, tmp_path / "two", f"{half} --ddp-backend {backend}")["model"]
+    weights = train_in_two(data, tmp_path / "two", f"{half} --ddp-backend {backend}")["model"]
     alone = train(data, tmp_path / "one", f"{half} --update-freq 2")["model"]
     assert_same_weights(weights, alone, atol=4 * 2**-10, rtol=0)
 
@@ -74,7 +67,7 @@ def test_two_processes_in_float16(backend, data, tmp_path):
 def test_layerdrop_leaves_groups_without_a_gradient(backend, data, single, tmp_path):
     """With groups dropped at random in both processes the training goes on; c10d has to be told."""
     words = f"{EXACT} --ddp-backend {backend} --encoder-layerdrop 0.5 --decoder-layerdrop 0.5"
-    weights = train_two(data, tmp_path, words)["model"]
+    weights = train_in_two(data, tmp_path, words)["model"]
     assert all(weight.isfinite().all() for weight in weights.values())
     alone = train(data, tmp_path / "alone", f"{EXACT} --update-freq 2")["model"]
     assert any((weights[name] != alone[name]).any() for name in weights)
@@ -83,8 +76,8 @@ def test_layerdrop_leaves_groups_without_a_gradient(backend, data, single, tmp_p
 def test_resumed_on_two_processes(data, single, tmp_path):
     """Stopped after two of four updates and resumed, two processes end where one did."""
     words = f"{EXACT} --load-checkpoint-on-all-dp-ranks --save-interval-updates 1"
-    train_two(data, tmp_path, f"{words} --max-update 2")
-    assert_same_weights(train_two(data, tmp_path, words)["model"], single, **TOLERANCE)
+    train_in_two(data, tmp_path, f"{words} --max-update 2")
+    assert_same_weights(train_in_two(data, tmp_path, words)["model"], single, **TOLERANCE)
 
 
 @pytest.mark.slow

@@ -1,40 +1,30 @@
 """Bad input: a clear message and a status other than 0, or an answer in its place; never a silent wrong translation."""
 
-import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from support.commands import fairseq
 from support.decoding import lines_of
-from support.models import REPOSITORY
-from support.training import BATCHES, MODEL, OPTIMIZER, make_data, train
+from support.training import BATCHES, MODEL, OPTIMIZER, train
 
 LONG = "a " * 5000
 SKIP = "--skip-invalid-size-inputs-valid-test"
 TOO_LONG = "is invalid (=(5001,"
 TRANSFORMER = MODEL.replace("sret_transformer", "transformer").replace("--encoder-slices 2,3", "")
 
-pytestmark = pytest.mark.slow
-
-
-def command(name, *words, stdin=b"", errors="strict"):
-    """Run a command of fairseq as a user does; its status and everything that it says."""
-    environment = {**os.environ, "PYTHONIOENCODING": f"utf-8:{errors}", "OMP_NUM_THREADS": "1"}
-    words = ["-m", f"fairseq_cli.{name}", "--user-dir", "sret_fairseq", "--cpu", *map(str, words)]
-    run = subprocess.run([sys.executable, *words], input=stdin, capture_output=True, cwd=REPOSITORY, env=environment)
-    return run.returncode, (run.stdout + run.stderr).decode(errors="replace")
+def command(name, *args, **standard_input):
+    """Run a command of fairseq with the plugin; its status and everything that it says."""
+    return fairseq(name, "--user-dir", "sret_fairseq", "--cpu", *args, **standard_input)
 
 
 @pytest.fixture(scope="module")
-def toy(tmp_path_factory):
+def toy(data, tmp_path_factory):
     """A toy corpus, and one training of sret_transformer and one of fairseq's transformer."""
     folder = tmp_path_factory.mktemp("faults")
-    data = make_data(folder)
     train(data, folder / "sret", "--max-epoch 2")
     train(data, folder / "other", "--max-epoch 1", model=TRANSFORMER)
     path = folder / "sret" / "checkpoint_last.pt"

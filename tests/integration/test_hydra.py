@@ -15,7 +15,7 @@ from fairseq import checkpoint_utils
 from sret_fairseq import options
 from sret_fairseq.summary import summary_lines
 from support.models import not_on_python_3_10
-from support.training import REPOSITORY, load, make_data
+from support.training import REPOSITORY, load
 
 EXAMPLE = REPOSITORY / "examples" / "hydra"
 # Every option of this project, each at another value than the example's, on a tiny model.
@@ -46,11 +46,6 @@ MODEL = {
     "decoder_normalize_before": False,
     "share_all_embeddings": False,  # the sides differ in width
 }
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("hydra"))
 
 
 def hydra_train(data, folder, *overrides):

@@ -4,16 +4,11 @@ import pytest
 import torch
 
 from support.models import PAD, build_sret, generate, logits, pad, source, target
-from support.training import assert_same_weights, make_data, train, weights_of
+from support.training import assert_same_weights, train, weights_of
 
 SOURCES = pad([source(7), source(11, seed=1), source(2, seed=2)], left=True)
 TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2)])
 SHORT = "--max-update 4 --lr 0.0005"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("precision"))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import torch
 from fairseq import checkpoint_utils
 from fairseq.trainer import Trainer
 
-from support.training import assert_same_weights, load, make_data, start, train, train_quietly
+from support.training import assert_same_weights, load, start, train, train_quietly
 
 UPDATES = 16
 # Without --update-epoch-batch-itr fairseq makes the batches of the epoch in which it starts and keeps them for all
@@ -19,11 +19,6 @@ WORDS = (
     f"--max-update {UPDATES} --save-interval-updates 1 --dropout 0.3 --slice-permutation random --clip-norm 0.5 "
     "--update-epoch-batch-itr True"
 )
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("resume"))
 
 
 @pytest.fixture(scope="module")

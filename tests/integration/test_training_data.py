@@ -13,11 +13,6 @@ SHORT = "--max-update 3"
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
 def joined(tmp_path_factory):
     return make_data(tmp_path_factory.mktemp("joined"), "--joined-dictionary")
 

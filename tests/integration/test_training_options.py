@@ -7,17 +7,12 @@ from fairseq.modules.quantization.scalar.modules import IntLinear
 from fairseq_cli import generate
 
 from support.models import build_sret, logits, pad, source, target
-from support.training import MODEL, assert_same_weights, load, make_data, train
+from support.training import MODEL, assert_same_weights, load, train
 
 SOURCES = pad([source(7), source(11, seed=1), source(2, seed=2)], left=True)
 TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2)])
 # Stochastic gradient descent: Adam would blow up the rounding of gradients near zero.
 EXACT = "--optimizer sgd --lr 0.1 --dropout 0"
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("options"))
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,10 @@
 """Damaged checkpoints are refused, copies are whole, and a model knows its dictionaries."""
 
 import argparse
+import multiprocessing
 import os
+import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,7 @@ from sret_fairseq.model import SretTransformerModel
 from sret_fairseq.patches.checkpoints import DamagedCheckpoint
 from support import models as helpers
 from support.checkpoints import write_checkpoint
-from support.models import REPOSITORY, Task, build_sret
+from support.models import Task, build_sret
 
 
 def checkpoint(path: Path) -> Path:
@@ -107,19 +107,19 @@ def test_killed_while_copying(tmp_path):
     """SIGKILL with half of the bytes written: the file that was to be replaced is still the old one."""
     (tmp_path / "new").write_text("new" * 1000)
     (tmp_path / "last").write_text("old")
-    program = f"""
-import os, shutil, signal
-import sret_fairseq
-from fairseq.file_io import PathManager
-def die_halfway(source, target):
-    with open(target, "w") as file:
-        file.write(open(source).read()[:1000])
-    os.kill(os.getpid(), signal.SIGKILL)
-shutil.copyfile = die_halfway
-PathManager.copy({str(tmp_path / "new")!r}, {str(tmp_path / "last")!r}, overwrite=True)
-"""
-    run = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY)
-    assert run.returncode == -signal.SIGKILL
+
+    def die_halfway(source, target):
+        Path(target).write_text(Path(source).read_text()[:1000])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def copy():
+        shutil.copyfile = die_halfway
+        PathManager.copy(str(tmp_path / "new"), str(tmp_path / "last"), overwrite=True)
+
+    child = multiprocessing.get_context("fork").Process(target=copy)
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     assert (tmp_path / "last").read_text() == "old"
 
 

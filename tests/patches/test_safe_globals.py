@@ -8,45 +8,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fairseq import checkpoint_utils, options
-from fairseq_cli import preprocess
+from fairseq import checkpoint_utils
 
 import sret_fairseq  # noqa: F401  (allows fairseq's globals)
 from support.checkpoints import Payload, write_checkpoint
 from support.models import python
+from support.training import BATCHES, MODEL, OPTIMIZER, train
 
-SIZES = [
-    word
-    for side in ("encoder", "decoder")
-    for word in (f"--{side}-embed-dim", 8, f"--{side}-ffn-embed-dim", 12, f"--{side}-layers", 1)
-]
-
-
-def train(folder: Path, epochs: int) -> str:
-    """Train a tiny model to an epoch, with an EMA and BLEU, whose n-gram counts are NumPy arrays; the log."""
-    return python(
-        *("-m", "fairseq_cli.train", folder / "bin", "--user-dir", "sret_fairseq", "--cpu", "--num-workers", 0),
-        *("--arch", "sret_transformer_tiny", *SIZES, "--save-dir", folder, "--max-epoch", epochs),
-        *("--optimizer", "adam", "--lr", 0.001, "--max-tokens", 200, "--store-ema"),
-        *("--eval-bleu", "--eval-bleu-args", '{"beam": 1, "max_len_b": 3}', "--eval-bleu-detok", "space"),
-        *("--best-checkpoint-metric", "bleu", "--maximize-best-checkpoint-metric"),
-    )
+# BLEU's n-gram counts are NumPy arrays.
+TRAINING = (
+    '--max-epoch 2 --store-ema --eval-bleu --eval-bleu-args {"beam":1,"max_len_b":3} --eval-bleu-detok space '
+    "--best-checkpoint-metric bleu --maximize-best-checkpoint-metric"
+)
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
-    """A folder with a checkpoint of one epoch and, under bin/, its data."""
+def trained(data, tmp_path_factory) -> Path:
+    """A folder with the checkpoints of two epochs, with an EMA and BLEU."""
     folder = tmp_path_factory.mktemp("run")
-    for name in ("train.a", "train.b", "valid.a", "valid.b", "test.a", "test.b"):
-        (folder / name).write_text("one two three\nfour five\nsix\n" * 5)
-    words = [word for split in ("train", "valid", "test") for word in (f"--{split}pref", str(folder / split))]
-    words += ["-s", "a", "-t", "b", "--destdir", str(folder / "bin")]
-    preprocess.main(options.get_preprocessing_parser().parse_args(words))
-    train(folder, 1)
+    train(data, folder, TRAINING)
     return folder
 
 
-@pytest.mark.slow
 def test_fairseq_checkpoint_is_of_allowed_globals(trained):
     state = torch.load(trained / "checkpoint_last.pt", weights_only=True)
     counts = [values["sum"] for _, name, _, values in state["extra_state"]["metrics"]["valid"] if "counts" in name]
@@ -54,27 +37,26 @@ def test_fairseq_checkpoint_is_of_allowed_globals(trained):
 
 
 @pytest.mark.slow
-def test_resume_average_generate(trained):
+def test_resume_average_generate(trained, data):
     """Each in a process of its own, in which --user-dir alone allows the globals."""
-    log = train(trained, 2)
+    plugin = (data, "--user-dir", "sret_fairseq", "--cpu", "--num-workers", 0)
+    words = f"{MODEL} {BATCHES} {OPTIMIZER} --save-dir {trained} {TRAINING} --max-epoch 3".split()
+    log = python("-m", "fairseq_cli.train", *plugin, *words)
     assert "Loaded checkpoint" in log and "begin training epoch 1\n" not in log
-    assert (trained / "checkpoint2.pt").exists()
+    assert (trained / "checkpoint3.pt").exists()
     average, last = trained / "average.pt", trained / "checkpoint_last.pt"
     words = ("--inputs", trained, "--num-epoch-checkpoints", 2, "--output", average)
     python("scripts/average_checkpoints.py", *words)
-    said = python(
-        *("-m", "fairseq_cli.generate", trained / "bin", "--user-dir", "sret_fairseq", "--cpu", "--beam", 1),
-        *("--path", f"{average}{os.pathsep}{last}", "--num-workers", 0, "--max-len-b", 3),
-        *("--required-batch-size-multiple", 1),
-    )
-    assert "Translated 15 sentences" in said
+    words = ("--path", f"{average}{os.pathsep}{last}", "--beam", 1, "--max-len-b", 3)
+    said = python("-m", "fairseq_cli.generate", *plugin, *words, "--required-batch-size-multiple", 1)
+    assert "Translated 12 sentences" in said
 
 
 @pytest.mark.slow
-def test_from_pretrained(trained):
-    arguments = f"{str(trained)!r}, 'checkpoint1.pt', {str(trained / 'bin')!r}, user_dir='sret_fairseq'"
+def test_from_pretrained(trained, data):
+    arguments = f"{str(trained)!r}, 'checkpoint1.pt', {str(data)!r}, user_dir='sret_fairseq'"
     code = "from fairseq.models.transformer import TransformerModel as M\n"
-    assert "translated:" in python("-c", f"{code}print('translated:', M.from_pretrained({arguments}).translate('one'))")
+    assert "translated:" in python("-c", f"{code}print('translated:', M.from_pretrained({arguments}).translate('a'))")
 
 
 @pytest.mark.parametrize("number", [np.float64(1.5), np.float32(1.5), np.int64(3), np.bool_(True)])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from support.models import COMBINATIONS, build_fairseq, build_sret, copy_fairseq_weights, lengths, pad, source, target
-from support.training import MODEL, assert_same_weights, make_data, train
+from support.training import MODEL, assert_same_weights, train
 
 PRE_NORM = {"encoder_normalize_before": True, "decoder_normalize_before": True}
 
@@ -156,11 +156,6 @@ def test_stands_beside_fairseqs_transformer(script, norm):
     for row, expected in zip(ours, theirs, strict=True):
         assert row[:4] == expected[:4]
         assert row[4:] == pytest.approx(expected[4:], rel=1e-4, abs=1e-5)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("activations"))
 
 
 @pytest.fixture(scope="module")

@@ -23,11 +23,6 @@ TRAININGS = {
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return make_data(tmp_path_factory.mktemp("landscape"))
-
-
-@pytest.fixture(scope="module")
 def checkpoints(data, tmp_path_factory):
     """Of each training the path of its checkpoint and the negative log-likelihood that fairseq's validation gave."""
     found = {}

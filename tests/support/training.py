@@ -3,7 +3,7 @@
 import argparse
 import multiprocessing
 import os
-import socket
+import tempfile
 from pathlib import Path
 from typing import Optional
 
@@ -68,8 +68,7 @@ def train(data: Path, save_dir: Path, words: str = "", model: str = MODEL, commo
         model: the architecture and its sizes.
         common: settings of fairseq's configuration group of that name that its command line cannot give.
     """
-    for function, attribute in ((checkpoint_utils.save_checkpoint, "best"), (fairseq_train.should_stop_early, "best")):
-        function.__dict__.pop(attribute, None)  # what an earlier training in this process left behind
+    forget_earlier_trainings()
     config = convert_namespace_to_omegaconf(arguments(data, save_dir, words, model))
     config.common.update(common or {})
     distributed_utils.call_main(config, fairseq_train.main)
@@ -77,6 +76,12 @@ def train(data: Path, save_dir: Path, words: str = "", model: str = MODEL, commo
         writer.close()  # which waits for the thread that writes; fairseq does so when a process ends as usual
     progress_bar._tensorboard_writers.clear()
     return load(save_dir)
+
+
+def forget_earlier_trainings() -> None:
+    """fairseq keeps the best score so far in attributes of two functions: make this process as a fresh one."""
+    for function in (checkpoint_utils.save_checkpoint, fairseq_train.should_stop_early):
+        function.__dict__.pop("best", None)
 
 
 def load(save_dir: Path, name: str = "checkpoint_last.pt") -> dict:
@@ -111,23 +116,23 @@ def train_quietly(*values) -> None:
     train(*values)
 
 
-def train_as_rank(rank: int, port: int, data: Path, save_dir: Path, words: str) -> None:
-    """``train`` as one of two processes that meet at a port of this machine."""
+def train_in_two(data: Path, save_dir: Path, words: str) -> dict:
+    """``train`` in two processes with gloo; the checkpoint that the first one ends with."""
+    with tempfile.TemporaryDirectory() as meeting_point:  # a file: a port that is free now may be taken a moment later
+        finish(*(start(train_as_rank, rank, f"{meeting_point}/file", data, save_dir, words) for rank in range(2)))
+    return load(save_dir)
+
+
+def train_as_rank(rank: int, meeting_point: str, data: Path, save_dir: Path, words: str) -> None:
+    """``train`` as one of two processes."""
     parallel = distributed_fairseq_model.DistributedDataParallel
 
     def on_cpu(device_ids, output_device, **options):
         return parallel(**options)  # fairseq names a GPU, which torch refuses for a model on the CPU
 
     distributed_fairseq_model.DistributedDataParallel = on_cpu
-    place = f"--distributed-init-method tcp://127.0.0.1:{port} --distributed-rank {rank} --device-id 0"
+    place = f"--distributed-init-method file://{meeting_point} --distributed-rank {rank} --device-id 0"
     train_quietly(data, save_dir, f"--distributed-world-size 2 --distributed-no-spawn {place} {GLOO} {words}")
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def weights_of(state: dict) -> dict:
