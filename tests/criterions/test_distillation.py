@@ -87,17 +87,15 @@ def soft_loss_by_hand(student, models, batch, temperature, k=0, prefix=0):
 
 
 @pytest.mark.parametrize(
-    "options",
+    "which, options",
     [
-        {},
-        {"distillation_temperature": 2.5},
-        {"distillation_temperature": 0.5, "teacher_top_k": 3},
-        {"teacher_top_k": 1, "ignore_prefix_size": 2},
-        {"ignore_prefix_size": 5},
+        ([0], {"distillation_temperature": 2.5}),
+        ([0], {"teacher_top_k": 1, "ignore_prefix_size": 2}),
+        ([0, 1, 2], {}),
+        ([0, 1, 2], {"distillation_temperature": 0.5, "teacher_top_k": 3, "ignore_prefix_size": 5}),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("which", [[0], [0, 1, 2]], ids=["one", "ensemble"])
 def test_soft_loss_by_hand(teachers, which, options):
     """Temperature, top-k, ensemble, prefix and padding, against loops; the student is another kind of model."""
     student, batch = build_sret(seed=3), sample()

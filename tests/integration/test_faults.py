@@ -16,6 +16,7 @@ SKIP = "--skip-invalid-size-inputs-valid-test"
 TOO_LONG = "is invalid (=(5001,"
 TRANSFORMER = MODEL.replace("sret_transformer", "transformer").replace("--encoder-slices 2,3", "")
 
+
 def command(name, *args, **standard_input):
     """Run a command of fairseq with the plugin; its status and everything that it says."""
     return fairseq(name, "--user-dir", "sret_fairseq", "--cpu", *args, **standard_input)

@@ -9,7 +9,9 @@ import pytest
 import sacrebleu
 from sacremoses import MosesDetokenizer
 
-from support.corpora import SIZES, TINY, make_corpus, read_json, run
+from support.commands import refusal
+from support.corpora import TINY, read_json, run
+from support.models import REPOSITORY
 
 EVALUATE = "examples/wmt14_en_de/evaluate.sh"
 REFERENCES = [
@@ -139,14 +141,13 @@ def sacrebleu_cache(folder, lines):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A corpus and two runs of three updates, each of which left a checkpoint."""
-    folder = tmp_path_factory.mktemp("wmt14")
-    corpus = make_corpus(folder / "data", pair=("en", "de"))
+def trained(wmt14, tmp_path_factory):
+    """A folder with two runs of three updates, each of which left a checkpoint."""
+    folder = tmp_path_factory.mktemp("runs")
     for model in ("baseline", "sret"):
-        words = (model, "--cpu", "--max-update", 3, "--data", corpus, "--max-tokens", 100, "--update-freq", 1)
+        words = (model, "--cpu", "--max-update", 3, "--data", wmt14, "--max-tokens", 300, "--update-freq", 1)
         run("examples/wmt14_en_de/train.sh", *words, *TINY, "--save-interval-updates", 1, "--lr", 0.1, RUNS=folder)
-    return folder, corpus
+    return folder
 
 
 def detokenised(log):
@@ -157,9 +158,9 @@ def detokenised(log):
 
 
 @pytest.mark.slow
-def test_evaluate(trained, tmp_path):
+def test_evaluate(trained, wmt14, tmp_path):
     """Two runs: averages, scores of both sets, the table, the comparison; a second call keeps the translations."""
-    folder, corpus = trained
+    folder, corpus, lines_of = trained, wmt14, read_json(wmt14 / "prepare.json")["lines"]
     reference = (corpus / "reference" / "test.de").read_text().splitlines()
     ours = [f"{line} x" for line in reference]
     variables = {"RUNS": folder, "DATA": corpus, "SACREBLEU": sacrebleu_cache(tmp_path / "cache", ours)}
@@ -169,8 +170,8 @@ def test_evaluate(trained, tmp_path):
     results = read_json(tmp_path / "out" / "results.json")
 
     assert results["generate"][:4] == ["--beam", "4", "--lenpen", "0.6"]
-    assert results["corpus"] == {"lines": SIZES, "published_split": False}
-    assert results["references"]["test"] == {"lines": SIZES["test"], "from": "sacreBLEU's wmt14/full"}
+    assert results["corpus"]["lines"] == lines_of
+    assert results["references"]["test"] == {"lines": lines_of["test"], "from": "sacreBLEU's wmt14/full"}
     for name, system in results["systems"].items():
         assert system["averaged"] == ["checkpoint_1_2.pt", "checkpoint_1_3.pt"] and system["updates"] == 3
         assert system["parameters"] > 1000 and system["sentences_per_second"] > 0
@@ -179,7 +180,7 @@ def test_evaluate(trained, tmp_path):
             assert list(kinds) == ["tokenised BLEU", "compound-split BLEU", "sacreBLEU", "chrF", "COMET"]
             log = tmp_path / "out" / name / f"{split}.log"
             texts = detokenised(log)
-            assert len(texts) == SIZES[split]
+            assert len(texts) == lines_of[split]
             assert kinds["sacreBLEU"]["value"] == sacrebleu.corpus_bleu(texts, [lines]).score
             assert kinds["chrF"]["value"] == sacrebleu.corpus_chrf(texts, [lines]).score
             assert ("wmt14/full" in kinds["sacreBLEU"]["how"]) == (split == "test")
@@ -203,11 +204,12 @@ def test_evaluate(trained, tmp_path):
         (["run", "--data", "/nowhere"], "/nowhere/reference/valid.en: No such file or directory; run prepare.sh"),
     ],
 )
-def test_bad_words(words, sentence, tmp_path):
+def test_bad_words(words, sentence, tmp_path, monkeypatch, import_script):
     """What cannot work ends with one sentence."""
     if "run" in words:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "checkpoint_last.pt").touch()
-    assert sentence in run(
-        EVALUATE, *words, status=2 if words[:1] == ["--last"] or "other" in words else 1, RUNS=tmp_path
-    )
+    monkeypatch.setenv("RUNS", str(tmp_path))
+    evaluate = import_script("recipe.evaluate")
+    recipe = ("--recipe", REPOSITORY / "examples" / "wmt14_en_de", "--generate=--beam 4")
+    assert sentence in refusal(evaluate.main, *recipe, *words)

@@ -22,21 +22,6 @@ LINES = {"train": KEPT - KEPT // 23, "valid": KEPT // 23, "test": 25}
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    """A small de-en.tgz."""
-    return archives.iwslt14(tmp_path_factory.mktemp("archive") / "de-en.tgz")
-
-
-@pytest.fixture(scope="module")
-def prepared(archive, tmp_path_factory):
-    """The output folder of one whole run on it."""
-    out = tmp_path_factory.mktemp("prepared")
-    done = prepare.run(RECIPE, "--archive", archive, "--out", out, "--any-size")
-    assert done.returncode == 0, done.stderr
-    return out
-
-
 @contextlib.contextmanager
 def served(folder):
     """A web server of a folder's files; its address."""
@@ -63,70 +48,49 @@ def published_order(language):
 
 
 @pytest.mark.parametrize("language", ["de", "en"])
-def test_every_23rd_pair_is_for_validation(prepared, language):
+def test_every_23rd_pair_is_for_validation(iwslt14, language):
     texts = published_order(language)
     assert len(texts) == KEPT
-    assert prepare.read(prepared / "tokenised" / f"valid.{language}") == texts[22::23]
-    assert prepare.read(prepared / "tokenised" / f"train.{language}") == [
+    assert prepare.read(iwslt14 / "tokenised" / f"valid.{language}") == texts[22::23]
+    assert prepare.read(iwslt14 / "tokenised" / f"train.{language}") == [
         text for number, text in enumerate(texts, 1) if number % 23
     ]
 
 
 @pytest.mark.parametrize("language", ["de", "en"])
-def test_references_are_plain_and_lower_cased(prepared, language):
-    test = prepare.read(prepared / "reference" / f"test.{language}")
+def test_references_are_plain_and_lower_cased(iwslt14, language):
+    test = prepare.read(iwslt14 / "reference" / f"test.{language}")
     expected = [
         archives.sentence(language, name.replace(".", ""), number, 1).replace(",", "'s,").lower()
         for name, count in archives.IWSLT14_TESTS.items()
         for number in range(count)
     ]
     assert test == expected
-    valid = prepare.read(prepared / "reference" / f"valid.{language}")
-    assert [tokenised(line) for line in valid] == prepare.read(prepared / "tokenised" / f"valid.{language}")
+    valid = prepare.read(iwslt14 / "reference" / f"valid.{language}")
+    assert [tokenised(line) for line in valid] == prepare.read(iwslt14 / "tokenised" / f"valid.{language}")
 
 
-def test_data_and_description(prepared):
+def test_data_and_description(iwslt14):
     for split, number in LINES.items():
         for language in ("de", "en"):
-            assert prepare.binarised(prepared / "data-bin" / f"{split}.de-en.{language}.idx") == number
-            pieces = prepare.read(prepared / "bpe" / f"{split}.{language}")
-            words = prepare.read(prepared / "tokenised" / f"{split}.{language}")
+            assert prepare.binarised(iwslt14 / "data-bin" / f"{split}.de-en.{language}.idx") == number
+            pieces = prepare.read(iwslt14 / "bpe" / f"{split}.{language}")
+            words = prepare.read(iwslt14 / "tokenised" / f"{split}.{language}")
             assert [line.replace("@@ ", "") for line in pieces] == words and pieces != words
-    assert (prepared / "data-bin" / "dict.de.txt").read_text() == (prepared / "data-bin" / "dict.en.txt").read_text()
-    assert 1 < len(prepare.read(prepared / "bpe" / "codes")) <= 61
-    description = json.loads((prepared / "prepare.json").read_text())
+    assert (iwslt14 / "data-bin" / "dict.de.txt").read_text() == (iwslt14 / "data-bin" / "dict.en.txt").read_text()
+    assert 1 < len(prepare.read(iwslt14 / "bpe" / "codes")) <= 61
+    description = json.loads((iwslt14 / "prepare.json").read_text())
     assert description["lines"] == LINES and description["published_split"] is False
     assert (description["source"], description["references"], description["bpe_operations"]) == (
         "archive",
         "original",
         60,
     )
-    assert not prepare.unfinished(prepared)
+    assert not prepare.unfinished(iwslt14)
 
 
-def test_a_second_run_skips_everything(archive, prepared):
-    before = prepare.times(prepared)
-    done = prepare.run(RECIPE, "--archive", archive, "--out", prepared, "--any-size")
-    assert done.returncode == 0, done.stderr
-    assert prepare.times(prepared) == before
-    headings = [line for line in done.stdout.splitlines() if line.startswith("== ")]
-    assert headings and all(line.endswith("done before, skipped") for line in headings)
-
-
-def test_a_changed_output_is_made_again(archive, prepared):
-    """It alone: nothing that does not depend on it."""
-    path = prepared / "reference" / "test.en"
-    good = path.read_bytes()
-    path.write_text("tampered\n")
-    done = prepare.run(RECIPE, "--archive", archive, "--out", prepared, "--any-size")
-    assert done.returncode == 0, done.stderr
-    assert path.read_bytes() == good
-    headings = [line for line in done.stdout.splitlines() if line.startswith("== ") and "skipped" not in line]
-    assert headings == ["== reference-test.en"]
-
-
-def test_killed_in_the_middle_and_continued(archive, prepared, tmp_path):
-    words = ("--archive", archive, "--out", tmp_path, "--any-size")
+def test_killed_in_the_middle_continued_and_mended(iwslt14_archive, iwslt14, tmp_path):
+    words = ("--archive", iwslt14_archive, "--out", tmp_path, "--any-size")
     process = subprocess.Popen(
         prepare.command(RECIPE, *words),
         env=prepare.environment(),
@@ -144,40 +108,57 @@ def test_killed_in_the_middle_and_continued(archive, prepared, tmp_path):
     done = prepare.run(RECIPE, *words)
     assert done.returncode == 0, done.stderr
     assert "== learn-bpe: done before, skipped" in done.stdout and "== binarise\n" in done.stdout
-    assert prepare.digests(tmp_path) == prepare.digests(prepared)
+    assert prepare.digests(tmp_path) == prepare.digests(iwslt14)
     assert not prepare.unfinished(tmp_path)
 
+    # A further run does nothing; what was tampered with is made again, and nothing that does not depend on it.
+    before = prepare.times(tmp_path)
+    assert headings(prepare.succeed(RECIPE, *words)) == []
+    assert prepare.times(tmp_path) == before
+    (tmp_path / "reference" / "test.en").write_text("tampered\n")
+    assert headings(prepare.succeed(RECIPE, *words)) == ["== reference-test.en"]
+    assert prepare.digests(tmp_path) == prepare.digests(iwslt14)
 
-def test_two_runs_in_one_folder_do_not_meet(archive, tmp_path):
+
+def headings(said):
+    """The steps that were not skipped."""
+    steps = [line for line in said.splitlines() if line.startswith("== ")]
+    assert steps
+    return [line for line in steps if not line.endswith(": done before, skipped")]
+
+
+def test_two_runs_in_one_folder_do_not_meet(iwslt14_archive, tmp_path):
     with subprocess.Popen(["flock", tmp_path / ".lock", "sleep", "30"], start_new_session=True) as holder:
         try:
             while subprocess.run(["flock", "-n", tmp_path / ".lock", "true"]).returncode == 0:
                 pass
-            assert "another prepare.sh is at work" in prepare.refusal(RECIPE, "--archive", archive, "--out", tmp_path)
+            assert "another prepare.sh is at work" in prepare.refusal(
+                RECIPE, "--archive", iwslt14_archive, "--out", tmp_path
+            )
         finally:
             os.killpg(holder.pid, signal.SIGTERM)
 
 
-def test_download_resumes_and_sizes_are_checked(archive, tmp_path):
+def test_download_resumes_and_sizes_are_checked(iwslt14_archive, tmp_path):
     """From a server that cannot resume, with half the archive there; the toy is then refused as not the real data."""
     part = tmp_path / "download" / "de-en.tgz.part"
     part.parent.mkdir()
-    part.write_bytes(archive.read_bytes()[:1000])
-    with served(archive.parent) as address:
+    part.write_bytes(iwslt14_archive.read_bytes()[:1000])
+    with served(iwslt14_archive.parent) as address:
         sentence = prepare.refusal(RECIPE, "--out", tmp_path, MIRRORS=f"http://127.0.0.1:9/none {address}")
     assert f"{LINES['train']} lines instead of the published 160239" in sentence
-    assert (tmp_path / "download" / "de-en.tgz").read_bytes() == archive.read_bytes() and not part.exists()
+    assert (tmp_path / "download" / "de-en.tgz").read_bytes() == iwslt14_archive.read_bytes() and not part.exists()
     assert not (tmp_path / "bpe").exists()
 
 
-def test_download_continues_a_part(archive, tmp_path):
+def test_download_continues_a_part(iwslt14_archive, tmp_path):
     """The part's first byte was changed, which shows in what comes out when the rest is put behind it."""
     part = tmp_path / "download" / "de-en.tgz.part"
     part.parent.mkdir()
-    data = archive.read_bytes()
+    data = iwslt14_archive.read_bytes()
     # The ninth byte of a gzip file says how it was compressed; nothing depends on it.
     part.write_bytes(data[:8] + b"\x07" + data[9:1000])
-    words = ("--out", tmp_path, "--mirror", archive.parent.as_uri(), "--sha256", "0" * 64)
+    words = ("--out", tmp_path, "--mirror", iwslt14_archive.parent.as_uri(), "--sha256", "0" * 64)
     assert "which is not the one that was given" in prepare.refusal(RECIPE, *words)
     assert (tmp_path / "download" / "de-en.tgz").read_bytes() == data[:8] + b"\x07" + data[9:]
 
@@ -207,9 +188,9 @@ def test_missing_curl(tmp_path):
     assert sentence.startswith("prepare: curl is not installed") and "--archive" in sentence
 
 
-def test_truncated_archive(archive, tmp_path):
+def test_truncated_archive(iwslt14_archive, tmp_path):
     short = tmp_path / "de-en.tgz"
-    short.write_bytes(archive.read_bytes()[:-200])
+    short.write_bytes(iwslt14_archive.read_bytes()[:-200])
     sentence = prepare.refusal(RECIPE, "--archive", short, "--out", tmp_path / "out")
     assert "de-en.tgz is truncated or damaged" in sentence
     assert not (tmp_path / "out" / "plain").exists()
@@ -235,9 +216,12 @@ def small_disk(folder, size):
 
 
 @pytest.mark.parametrize("size", [8192, 69632, 151552, 299008])
-def test_no_space(archive, tmp_path, size):
+def test_no_space(iwslt14_archive, tmp_path, size):
     with small_disk(tmp_path / "out", size) as limit:
-        command = [*limit, *prepare.command(RECIPE, "--archive", archive, "--out", tmp_path / "out", "--any-size")]
+        command = [
+            *limit,
+            *prepare.command(RECIPE, "--archive", iwslt14_archive, "--out", tmp_path / "out", "--any-size"),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, env=prepare.environment())
         assert done.returncode and "Traceback" not in done.stderr, done.stderr
         assert any(words in done.stderr for words in ("No space left on device", "File too large"))
@@ -246,11 +230,11 @@ def test_no_space(archive, tmp_path, size):
 
 
 @pytest.fixture
-def raw(prepared, tmp_path):
+def raw(iwslt14, tmp_path):
     """A folder with the prepared text, tokenised and lower-cased, one file of it gzipped."""
     folder = tmp_path / "raw"
     folder.mkdir()
-    for path in (prepared / "tokenised").iterdir():
+    for path in (iwslt14 / "tokenised").iterdir():
         if not path.name.startswith("pairs"):
             shutil.copy(path, folder)
     (folder / "train.de.gz").write_bytes(gzip.compress((folder / "train.de").read_bytes()))
@@ -258,15 +242,15 @@ def raw(prepared, tmp_path):
     return folder
 
 
-def test_tokenised_text_is_recognised_and_left_alone(prepared, raw, tmp_path):
+def test_tokenised_text_is_recognised_and_left_alone(iwslt14, raw, tmp_path):
     done = prepare.run(RECIPE, "--raw", raw, DATA=str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
     assert "100% of them standing apart" in done.stdout
-    ours, theirs = prepare.digests(tmp_path / "out"), prepare.digests(prepared)
+    ours, theirs = prepare.digests(tmp_path / "out"), prepare.digests(iwslt14)
     assert {name: ours[name] for name in ours if not name.startswith("reference")} == {
         name: theirs[name] for name in theirs if not name.startswith("reference")
     }
-    english = [(folder / "reference" / "test.en").read_text() for folder in (tmp_path / "out", prepared)]
+    english = [(folder / "reference" / "test.en").read_text() for folder in (tmp_path / "out", iwslt14)]
     assert english[0] == english[1]
     description = json.loads((tmp_path / "out" / "prepare.json").read_text())
     assert description["references"] == "detokenised" and description["tokeniser"].startswith("none")

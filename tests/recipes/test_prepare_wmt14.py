@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 
 import pytest
 
@@ -14,78 +13,58 @@ LINES = {"train": 119, "valid": 7, "test": 9}
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """The five archives."""
-    return archives.wmt14(tmp_path_factory.mktemp("wmt14"))
-
-
-@pytest.fixture(scope="module")
-def prepared(folder, tmp_path_factory):
-    """The output folder of one whole run on them, two of them by mirror."""
-    given, mirror = tmp_path_factory.mktemp("given"), tmp_path_factory.mktemp("mirror")
-    for path in folder.iterdir():
-        shutil.copy(path, mirror if path.name in ("dev.tgz", "test-full.tgz") else given)
-    (given / "training-parallel-nc-v9.tgz").rename(mirror / "training-parallel-nc-v9.tgz")
-    out = tmp_path_factory.mktemp("prepared")
-    words = ("--archive", given, "--archive", mirror / "training-parallel-nc-v9.tgz", "--mirror", mirror.as_uri())
-    done = prepare.run(RECIPE, *words, "--out", out, "--any-size")
-    assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in (out / "download").iterdir()) == ["dev.tgz", "test-full.tgz"]
-    return out
-
-
-def words_of(prepared, name):
+def words_of(out, name):
     """A text in BPE put together again."""
-    return [line.replace("@@ ", "") for line in prepare.read(prepared / "bpe" / name)]
+    return [line.replace("@@ ", "") for line in prepare.read(out / "bpe" / name)]
 
 
 @pytest.mark.parametrize("language", ["de", "en"])
-def test_corpora_in_order_without_unfit_pairs(prepared, language):
+def test_corpora_in_order_without_unfit_pairs(wmt14, language):
     corpora = (("parl", 50), ("crawl", 40), ("news", 29))
     sources = [text for name, count in corpora for text in archives.sentences(language, name, count)]
     words = [text.replace(",", " ,").replace(".", " .") for text in sources]
     words[7] = f"Europa @-@ Haus &quot; ja &quot; mit allem {words[7]}"
-    assert words_of(prepared, f"train.{language}") == words
+    assert words_of(wmt14, f"train.{language}") == words
 
 
 @pytest.mark.parametrize("language", ["de", "en"])
-def test_references_are_the_originals(prepared, language):
-    assert prepare.read(prepared / "reference" / f"test.{language}") == archives.wmt14_test(language)
-    assert prepare.read(prepared / "reference" / f"valid.{language}") == archives.sentences(language, "dev", 7)
+def test_references_are_the_originals(wmt14, language):
+    assert prepare.read(wmt14 / "reference" / f"test.{language}") == archives.wmt14_test(language)
+    assert prepare.read(wmt14 / "reference" / f"valid.{language}") == archives.sentences(language, "dev", 7)
 
 
-def test_test_text_keeps_its_quotation_marks(prepared):
+def test_test_text_keeps_its_quotation_marks(wmt14):
     """As in the published recipe, which normalises the punctuation of training text alone."""
-    first = words_of(prepared, "test.en")[0]
+    first = words_of(wmt14, "test.en")[0]
     assert first.startswith("\u201e ") and first.endswith("Wie &apos;s war @-@ es ?")
 
 
-def test_data_and_description(prepared):
+def test_data_and_description(wmt14):
     for split, number in LINES.items():
         for language in ("de", "en"):
-            assert prepare.binarised(prepared / "data-bin" / f"{split}.en-de.{language}.idx") == number
-    description = json.loads((prepared / "prepare.json").read_text())
+            assert prepare.binarised(wmt14 / "data-bin" / f"{split}.en-de.{language}.idx") == number
+    description = json.loads((wmt14 / "prepare.json").read_text())
+    assert sorted(path.name for path in (wmt14 / "download").iterdir()) == ["dev.tgz", "test-full.tgz"]
     assert description["lines"] == LINES and description["lower_case"] is False
     assert len(description["sha256"]) == 5 and description["references"] == "original"
-    assert not prepare.unfinished(prepared)
+    assert not prepare.unfinished(wmt14)
 
 
-def test_the_real_size_is_insisted_on(folder, tmp_path):
-    sentence = prepare.refusal(RECIPE, "--archive", folder, "--out", tmp_path)
+def test_the_real_size_is_insisted_on(wmt14_archives, tmp_path):
+    sentence = prepare.refusal(RECIPE, "--archive", wmt14_archives, "--out", tmp_path)
     assert "pairs.en has 120 lines instead of the published 4520620" in sentence
 
 
-def test_tokenised_raw_text(prepared, tmp_path):
+def test_tokenised_raw_text(wmt14, tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
     for split in ("train", "valid", "test"):
         for language in ("de", "en"):
-            text = "".join(f"{line}\n" for line in words_of(prepared, f"{split}.{language}"))
+            text = "".join(f"{line}\n" for line in words_of(wmt14, f"{split}.{language}"))
             (raw / f"{split}.{language}").write_text(text)
     done = prepare.run(RECIPE, "--raw", raw, "--out", tmp_path / "out", "--tokenised", "yes")
     assert done.returncode == 0, done.stderr
-    assert [words_of(tmp_path / "out", "test.de")] == [words_of(prepared, "test.de")]
+    assert [words_of(tmp_path / "out", "test.de")] == [words_of(wmt14, "test.de")]
     assert prepare.read(tmp_path / "out" / "reference" / "test.en")[0].endswith("Wie's war-es?")
 
 
@@ -125,7 +104,7 @@ def test_a_foreign_archive_is_refused(google, tmp_path):
     assert "wmt16_en_de.tar.gz is none of" in prepare.refusal(RECIPE, "--archive", archive, "--out", tmp_path)
 
 
-def test_wrong_checksum(folder, google, tmp_path):
+def test_wrong_checksum(google, tmp_path):
     words = ("--google", "--archive", google[0], "--sha256", "1" * 64, "--out", tmp_path)
     assert "which is not the one that was given" in prepare.refusal(RECIPE, *words)
     assert [path.name for path in tmp_path.iterdir() if path.name not in (".lock", "steps")] == []

@@ -223,13 +223,11 @@ def test_payload_does_not_run(refusal, tmp_path):
 
 
 def test_as_a_command(folder, tmp_path):
-    """From another folder, without the package on the path: progress on one stream, one sentence on the other."""
+    """From another folder, without the package on the path: progress on one stream, nothing on the other."""
     command = [sys.executable, str(SCRIPT), "--inputs", "checkpoints", "--output", "average.pt"]
     run = subprocess.run([*command, "--num-epoch-checkpoints", "2"], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0 and run.stderr == ""
     assert "[2/2] checkpoints/checkpoint11.pt" in run.stdout
-    run = subprocess.run([*command, "--num-epoch-checkpoints", "9"], cwd=tmp_path, capture_output=True, text=True)
-    assert run.returncode == 1 and len(run.stderr.splitlines()) == 1
 
 
 def test_metadata_of_the_weights_are_kept(average, tmp_path):

@@ -9,7 +9,7 @@ from fairseq.data import Dictionary
 from fairseq.data.data_utils import load_indexed_dataset
 
 from support.models import REPOSITORY
-from support.training import make_data, train
+from support.training import train
 
 TEACHER = (
     "--arch transformer --encoder-layers 1 --decoder-layers 1 --encoder-embed-dim 12 --decoder-embed-dim 12 "
@@ -19,12 +19,11 @@ SHORT = ("--", "--cpu", "--max-len-b", "6")  # an end for the translations of a 
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
+def made(data, tmp_path_factory):
     """A data folder and a teacher."""
-    folder = tmp_path_factory.mktemp("sequence")
-    data = make_data(folder)
-    train(data, folder / "teacher", "--max-update 20 --no-epoch-checkpoints", model=TEACHER)
-    return data, folder / "teacher" / "checkpoint_last.pt"
+    folder = tmp_path_factory.mktemp("teacher")
+    train(data, folder, "--max-update 20 --no-epoch-checkpoints", model=TEACHER)
+    return data, folder / "checkpoint_last.pt"
 
 
 def distil(*words, status=0):
@@ -42,6 +41,7 @@ def sentences(data, language):
     return [dictionary.string(tokens) for tokens in load_indexed_dataset(str(data / f"train.xx-yy.{language}"))]
 
 
+@pytest.mark.slow
 def test_a_folder_to_train_on(made, tmp_path):
     """Sources as they were, translations beside them, all else unchanged; a second call does nothing."""
     data, teacher = made
@@ -64,6 +64,7 @@ def test_a_folder_to_train_on(made, tmp_path):
     train(new, tmp_path / "student", "--max-update 2")  # fits the model's sizes, or it would fail
 
 
+@pytest.mark.slow
 def test_what_was_interrupted_is_done_again(made, tmp_path):
     """A translation that fails leaves no data folder, and the next call makes it."""
     data, teacher = made

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from support.models import REPOSITORY, python
+from fairseq import options
+from fairseq_cli import preprocess
+
+from support.models import REPOSITORY
 
 SCRIPTS = REPOSITORY / "scripts"
 SIZES = {"train": 60, "valid": 7, "test": 9}
@@ -43,10 +46,8 @@ def make_corpus(folder, pair=("de", "en")):
                 text = "".join(" ".join(words) + ".\n" for words in sentences)
                 (folder / "reference" / f"{split}.{language}").write_text(text)
     prefixes = [word for split in SIZES for word in (f"--{split}pref", folder / "bpe" / split)]
-    python(
-        *("-m", "fairseq_cli.preprocess", "--joined-dictionary", "-s", pair[0], "-t", pair[1]),
-        *("--destdir", folder / "data-bin", *prefixes),
-    )
+    words = ["--joined-dictionary", "-s", pair[0], "-t", pair[1], "--destdir", folder / "data-bin", *prefixes]
+    preprocess.main(options.get_preprocessing_parser().parse_args([str(word) for word in words]))
     (folder / "prepare.json").write_text(json.dumps({"lines": SIZES, "published_split": False}))
     return folder
 

@@ -28,6 +28,13 @@ def run(recipe, *words, **variables):
     return subprocess.run(command(recipe, *words), capture_output=True, text=True, env=environment(**variables))
 
 
+def succeed(recipe, *words, **variables):
+    """Run prepare.sh to its good end; what it said."""
+    done = run(recipe, *words, **variables)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def refusal(recipe, *words, **variables):
     """Run prepare.sh, which has to fail without a traceback; its last sentence."""
     done = run(recipe, *words, **variables)

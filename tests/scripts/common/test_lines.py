@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from support.models import REPOSITORY, python
+from support.models import REPOSITORY
 
 SCRIPTS = REPOSITORY / "scripts"
 
@@ -71,9 +71,11 @@ def test_a_killed_process_is_noticed(lines, monkeypatch, tmp_path):
         (" der hund &apos;s  @-@ ", ["--tokenised"], "der hund &apos;s @-@"),
     ],
 )
-def test_tokenised_by_hand(tmp_path, text, options, expected):
+def test_tokenised_by_hand(import_script, monkeypatch, tmp_path, text, options, expected):
     (tmp_path / "source").write_text(f"{text}\n")
-    python(SCRIPTS / "prepare/tokenise.py", tmp_path / "source", tmp_path / "target", "--language", "de", *options)
+    words = [tmp_path / "source", tmp_path / "target", "--language", "de", *options]
+    monkeypatch.setattr(sys, "argv", ["tokenise.py", *map(str, words)])
+    import_script("prepare.tokenise").main()
     assert (tmp_path / "target").read_text() == f"{expected}\n"
 
 
