@@ -11,33 +11,17 @@ from fairseq.modules.quantization.scalar.modules import IntLinear
 from sret_fairseq.criterions import chunked as criterion
 from sret_fairseq.criterions.chunked import ChunkedLabelSmoothedCrossEntropy
 from sret_fairseq.options import TrainingError
-from support.models import PAD, Task, build_fairseq, build_sret, lengths, pad, source, target
-
-SOURCES = pad([source(7), source(11, seed=1), source(1, seed=2)], left=True)
-TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2)])
-
-
-def sample():
-    """A batch as fairseq's translation task makes it."""
-    goal = TARGETS.roll(-1, dims=1).masked_fill(TARGETS.eq(PAD), PAD)
-    goal[:, -1] = torch.where(TARGETS[:, -1].eq(PAD), PAD, 2)
-    inputs = {"src_tokens": SOURCES, "src_lengths": lengths(SOURCES), "prev_output_tokens": TARGETS}
-    return {"net_input": inputs, "target": goal, "ntokens": int(goal.ne(PAD).sum())}
+from support.criterions import sample
+from support.models import Task, build_fairseq, build_sret
 
 
 def losses_and_gradients(kind, model, smoothing, **options):
     """What a criterion says of the batch, and the gradients of its loss times 3."""
     model.zero_grad()
-    loss, size, logged = kind(CriterionTask(), options.pop("sentence_avg", False), smoothing, **options)(
-        model, sample()
-    )
+    loss, size, logged = kind(Task(), options.pop("sentence_avg", False), smoothing, **options)(model, sample())
     (3 * loss).backward()
     numbers = {name: float(value) for name, value in logged.items()}
     return numbers, size, {name: parameter.grad for name, parameter in model.named_parameters()}
-
-
-class CriterionTask(Task):
-    """A task as criterions see it."""
 
 
 @pytest.mark.parametrize("chunk_size", [1, 100, 2**20])
@@ -103,7 +87,7 @@ def test_validation_computes_no_gradient(monkeypatch):
     calls = []
     monkeypatch.setattr(torch, "mm", lambda a, b: calls.append(1) or a @ b)
     with torch.no_grad():
-        ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1)(build_sret(), sample())
+        ChunkedLabelSmoothedCrossEntropy(Task(), False, 0.1)(build_sret(), sample())
     assert len(calls) == 1
 
 
@@ -111,7 +95,7 @@ def test_evaluation_keeps_no_gradient():
     """Under no_grad, as in validation, the numbers are the same and nothing is kept."""
     model = build_sret()
     with torch.no_grad():
-        loss, _, logged = ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1)(model, sample())
+        loss, _, logged = ChunkedLabelSmoothedCrossEntropy(Task(), False, 0.1)(model, sample())
     trained = losses_and_gradients(ChunkedLabelSmoothedCrossEntropy, model, 0.1)[0]
     assert not loss.requires_grad and float(logged["loss"]) == pytest.approx(trained["loss"], rel=1e-6)
 
@@ -120,15 +104,15 @@ def test_refusals():
     """What it cannot do is said in a sentence that names what can."""
     with pytest.raises(TrainingError, match="use adaptive_loss"):
         adaptive = build_sret(adaptive_softmax_cutoff="10,20")
-        ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1)(adaptive, sample())
+        ChunkedLabelSmoothedCrossEntropy(Task(), False, 0.1)(adaptive, sample())
     with pytest.raises(ValueError, match="use label_smoothed_cross_entropy"):
-        ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1, report_accuracy=True)(build_sret(), sample())
+        ChunkedLabelSmoothedCrossEntropy(Task(), False, 0.1, report_accuracy=True)(build_sret(), sample())
     sizes = argparse.Namespace(encoder_layers=1, decoder_layers=1, criterion="")
     lstm.base_architecture(sizes)
     other = lstm.LSTMModel.build_model(sizes, Task())
     with pytest.raises(TrainingError, match="trains sret_transformer and transformer alone"):
-        ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1)(other, sample())
+        ChunkedLabelSmoothedCrossEntropy(Task(), False, 0.1)(other, sample())
     quantised = build_sret()
     quantised.decoder.output_projection = IntLinear(24, 24, p=0.5)
     with pytest.raises(TrainingError, match="not with --quant-noise-scalar"):
-        ChunkedLabelSmoothedCrossEntropy(CriterionTask(), False, 0.1)(quantised, sample())
+        ChunkedLabelSmoothedCrossEntropy(Task(), False, 0.1)(quantised, sample())

@@ -8,21 +8,12 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 
 from sret_fairseq.criterions.mixed_depth import MixedDepthCriterion, soft_label_loss
 from sret_fairseq.options import OptionError, TrainingError
-from support.models import PAD, Task, build_fairseq, build_sret, lengths, logits, pad, source, target
+from support.criterions import PREVIOUS, SOURCES, sample
+from support.models import PAD, Task, build_fairseq, build_sret, logits
 from support.training import assert_same_weights, train
 
-SOURCES = pad([source(7), source(11, seed=1), source(1, seed=2)], left=True)
-TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2)])
 PASSES = {"encoder_recursions": 3, "decoder_recursions": 2, "encoder_slices": "2,3,1"}
 MIXED = "--criterion sret_mixed_depth --mixed-depth 1 --label-smoothing 0.1"
-
-
-def sample():
-    """A batch as fairseq's translation task makes it."""
-    goal = TARGETS.roll(-1, dims=1)
-    goal[:, -1] = torch.where(TARGETS[:, -1].eq(PAD), PAD, 2)
-    inputs = {"src_tokens": SOURCES, "src_lengths": lengths(SOURCES), "prev_output_tokens": TARGETS}
-    return {"net_input": inputs, "target": goal, "ntokens": int(goal.ne(PAD).sum())}
 
 
 def shallower(model, passes: int):
@@ -49,22 +40,22 @@ def test_at_passes_within_at_passes():
     """Afterwards the outer number holds again."""
     model = build_sret(**PASSES)
     with model.at_passes(2):
-        expected = logits(model, SOURCES, TARGETS)
+        expected = logits(model, SOURCES, PREVIOUS)
         with model.at_passes(1):
-            assert not torch.equal(logits(model, SOURCES, TARGETS), expected)
-        assert torch.equal(logits(model, SOURCES, TARGETS), expected)
+            assert not torch.equal(logits(model, SOURCES, PREVIOUS), expected)
+        assert torch.equal(logits(model, SOURCES, PREVIOUS), expected)
 
 
 @pytest.mark.parametrize("passes", [1, 2, 3, 9])
 def test_at_passes_is_a_model_with_fewer(passes):
     """In the block the logits are those of a shallower model with the same weights; afterwards all is as before."""
     model = build_sret(**PASSES)
-    before = logits(model, SOURCES, TARGETS)
+    before = logits(model, SOURCES, PREVIOUS)
     with model.at_passes(passes):
-        inside = logits(model, SOURCES, TARGETS)
-    expected = logits(shallower(model, passes), SOURCES, TARGETS)
+        inside = logits(model, SOURCES, PREVIOUS)
+    expected = logits(shallower(model, passes), SOURCES, PREVIOUS)
     torch.testing.assert_close(inside, expected, atol=1e-5, rtol=0)
-    assert torch.equal(logits(model, SOURCES, TARGETS), before)
+    assert torch.equal(logits(model, SOURCES, PREVIOUS), before)
     assert torch.equal(inside, before) == (passes >= 3)
 
 
@@ -119,8 +110,8 @@ def test_soft_labels_are_what_all_passes_predict():
     """The second term is the cross-entropy to the deep model's probabilities, at every real token."""
     model, batch = build_sret(**PASSES), sample()
     loss, _, logged = mixed(soft=True)(model, batch)
-    p = torch.softmax(logits(model, SOURCES, TARGETS), dim=-1)
-    q = torch.log_softmax(logits(shallower(model, 1), SOURCES, TARGETS), dim=-1)
+    p = torch.softmax(logits(model, SOURCES, PREVIOUS), dim=-1)
+    q = torch.log_softmax(logits(shallower(model, 1), SOURCES, PREVIOUS), dim=-1)
     expected = -(p * q).sum(dim=-1)[batch["target"].ne(PAD)].sum()
     assert logged["shallow_loss"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert loss.item() == pytest.approx((smoothed(model, batch)[0] + expected).item(), rel=1e-5)

@@ -6,7 +6,7 @@ import torch
 from fairseq.models.lstm import LSTMModel, base_architecture
 from fairseq.tasks.translation import TranslationConfig, TranslationTask
 
-from support.models import SIZES, SOURCE_WORDS, TARGET_WORDS, dictionary
+from support.models import SIZES, SOURCE_WORDS, TARGET_WORDS, build_fairseq, build_sret, dictionary
 
 HISTORY = {
     "optimizer_history": [
@@ -34,3 +34,12 @@ def save_lstm(path):
     base_architecture(options)
     model = LSTMModel.build_model(options, make_task()).eval()
     return model, save(path, model, arch="lstm", **vars(options))
+
+
+def save_teachers(folder):
+    """The paths of checkpoints of two of fairseq's transformers, of seeds 11 and 12, and of a sret_transformer, 13."""
+    return [
+        save(folder / "first.pt", build_fairseq(seed=11)),
+        save(folder / "second.pt", build_fairseq(seed=12)),
+        save(folder / "sret.pt", build_sret(seed=13), arch="sret_transformer"),
+    ]
