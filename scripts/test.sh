@@ -7,8 +7,8 @@ usage() {
 Usage: bash scripts/test.sh [--all] [PYTEST ARGUMENTS]
 
 Works in the active virtual environment where it has what the tests need, else in one that it makes (see
-scripts/setup.sh --help, whose environment variables hold here too). Runs the tests on all cores, four at most: the quick ones, which take five minutes on two
-cores, or every one.
+scripts/setup.sh --help, whose environment variables hold here too). Runs the tests on all cores, four at most: the
+quick ones, which take five minutes on two cores, or every one.
 
   --all    also the slow tests, which run whole recipes and commands (twelve minutes)
 

@@ -167,11 +167,13 @@ tokenise() {
   shift
   [[ $tokenised != yes ]] || set -- --tokenised "$@"
   for language in "${languages[@]}"; do
-    step "tokenise-$split.$language" "$out/tokenised/$split.$language" -- env ${MOSES:+"MOSES=$MOSES"} \
-      script tokenise "$out/plain/$split.$language" "$out/tokenised/$split.$language" \
-      --language "$language" "$@"
+    step "tokenise-$split.$language" "$out/tokenised/$split.$language" -- tokenise_with "${MOSES:-}" \
+      "$out/plain/$split.$language" "$out/tokenised/$split.$language" --language "$language" "$@"
   done
 }
+
+# Names Moses' folder among a step's words, so that the text is tokenised anew when it changes.
+tokenise_with() { MOSES=$1 script tokenise "${@:2}"; }
 
 # make_references FOLDER OPTION...: FOLDER/{valid,test} to reference/{valid,test}.
 make_references() {
