@@ -9,8 +9,8 @@ By formula, for one forward pass at evaluation with teacher forcing; a multiplic
     attention of T queries to S keys, width C      4 T S C    (scores, and sums of values; C of all heads together)
     attention in G slices of n slots               4 G n^2 C
 
-A shared block costs this in each of its passes. Where G does not divide a sentence, slices have unused slots, which are
-projected and attended like the others. The keys and values of cross-attention are projected in every pass, since only
+A shared block costs this in each of its passes. Where G does not divide a sentence, slices have unused slots, which have
+queries, keys and values like the others. The keys and values of cross-attention are projected in every pass, since only
 incremental decoding keeps them. What a mask hides counts too, as it does in torch.utils.flop_counter: half of causal
 attention, and all outside the slices of an encoder that reads fewer tokens than encoder.GATHER_FROM. Look-ups, norms,
 softmax, activations, biases and residual sums do not count. A tensor that modules share is a parameter of the first.
@@ -89,8 +89,11 @@ def operations(model, lengths):
             last = name.split(".")[-1]
             if isinstance(module, torch.nn.Linear):
                 key = part_of(f"{side}.{name}.weight")
-                from_encoder = key[1] == CROSS and last in OF_ENCODER
-                rows = passes * lengths[0] if from_encoder else tokens.get(key[1], length)
+                rows = tokens.get(key[1], length)
+                if key[1] == CROSS and last in OF_ENCODER:
+                    rows = passes * lengths[0]
+                elif name.endswith(".self_attn.out_proj"):  # behind the slices
+                    rows = passes * length
                 counts[key] += 2 * rows * module.in_features * module.out_features
             elif last.endswith("_attn"):
                 within = last == "self_attn"

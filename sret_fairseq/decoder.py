@@ -2,6 +2,7 @@
 
 from typing import Dict, List, Optional, Tuple
 
+import torch
 from fairseq.models.transformer.transformer_config import TransformerConfig
 from fairseq.models.transformer.transformer_decoder import TransformerDecoderBase
 from fairseq.utils import safe_getattr
@@ -12,6 +13,7 @@ from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.decoder_slices import decoder_layouts
 from sret_fairseq.layers.layout import allowed_keys, applications
 from sret_fairseq.layers.recursion import RecursionGroup, wrap_for_fairseq
+from sret_fairseq.layers.residual import PlainNumbers
 from sret_fairseq.options import group_count, slices_by_pass
 
 
@@ -37,10 +39,21 @@ class SretDecoder(TransformerDecoderBase):
         self.chunk_size: int = cfg.decoder_chunk_size
         # Only then does a criterion need weights of attention in training.
         self.alignments_are_trained: bool = bool(safe_getattr(args, "load_alignments", False))
+        self.plain_numbers: Optional[PlainNumbers] = None
 
     def build_decoder_layer(self, cfg, no_encoder_attn: bool = False) -> nn.Module:
         """One recursion group."""
         return wrap_for_fairseq(RecursionGroup(cfg, "decoder", cross_attention=not no_encoder_attn), cfg)
+
+    def make_generation_fast_(self, **_) -> None:
+        """Read the coefficients as plain numbers from now on; fairseq calls this before it translates."""
+        self.plain_numbers = PlainNumbers(self)
+
+    @torch.jit.unused
+    def read_coefficients(self) -> None:
+        """Take plain numbers as the parameters are now, if they are wanted and serve."""
+        if self.plain_numbers is not None and not torch.is_grad_enabled():
+            self.plain_numbers.read()
 
     def embed(self, tokens: Tensor, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]) -> Tensor:
         """The stream before the first group: (B, T) -> (T, B, C), T = 1 in incremental decoding."""
@@ -95,6 +108,8 @@ class SretDecoder(TransformerDecoderBase):
         if encoder_out is not None and len(encoder_out["encoder_padding_mask"]) > 0:
             encoder_padding_mask = encoder_out["encoder_padding_mask"][0]
         rows, length = prev_output_tokens.shape
+        if not torch.jit.is_scripting() and (incremental_state is None or "beams" not in incremental_state):
+            self.read_coefficients()
 
         x = self.embed(prev_output_tokens, incremental_state)
         ancestors: Optional[Tensor] = None

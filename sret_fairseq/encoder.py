@@ -11,6 +11,7 @@ from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.encoder_slices import encoder_layouts
 from sret_fairseq.layers.layout import applications
 from sret_fairseq.layers.recursion import RecursionGroup, wrap_for_fairseq
+from sret_fairseq.layers.residual import PlainNumbers
 from sret_fairseq.options import group_count, slices_by_pass
 
 # In batches of shorter sentences, moving the tokens into slices costs more than the smaller attention saves.
@@ -38,10 +39,21 @@ class SretEncoder(TransformerEncoderBase):
         self.slice_permutation: str = cfg.slice_permutation
         self.gather_from: int = GATHER_FROM
         self.encoded: int = 0  # sentences so far, so that each has a number of its own
+        self.plain_numbers: Optional[PlainNumbers] = None
 
     def build_encoder_layer(self, cfg) -> nn.Module:
         """One recursion group."""
         return wrap_for_fairseq(RecursionGroup(cfg, "encoder", cross_attention=False), cfg)
+
+    def make_generation_fast_(self, **_) -> None:
+        """Read the coefficients as plain numbers from now on; fairseq calls this before it translates."""
+        self.plain_numbers = PlainNumbers(self)
+
+    @torch.jit.unused
+    def read_coefficients(self) -> None:
+        """Take plain numbers as the parameters are now, if they are wanted and serve."""
+        if self.plain_numbers is not None and not torch.is_grad_enabled():
+            self.plain_numbers.read()
 
     def forward_scriptable(
         self,
@@ -64,6 +76,8 @@ class SretEncoder(TransformerEncoderBase):
             ``sentences`` [(B,)], a number for each, by which its copies are known later; no two calls give the same,
             so that outputs may be joined.
         """
+        if not torch.jit.is_scripting():
+            self.read_coefficients()
         padding_mask = src_tokens.eq(self.padding_idx)
         has_padding = bool(padding_mask.any())
         x, embedding = self.forward_embedding(src_tokens, token_embeddings)

@@ -70,14 +70,14 @@ def test_beams_of_a_sentence_share_the_caches_of_the_encoder():
     encoder_out = model.encoder.reorder_encoder_out(encoder_out, rows)
     state = {}
     model.decoder(torch.full((6, 1), 2), encoder_out=encoder_out, incremental_state=state)
-    caches = {name: entry["encoder"] for name, entry in state.items() if "encoder" in entry}
+    caches = {name: entry["key"] for name, entry in state.items() if "key" in entry}
     assert [keys.size(0) for keys in caches.values()] == [2]
     order = torch.tensor([2, 1, 1, 3, 5, 4])
     assert model.encoder.reorder_encoder_out(encoder_out, order) is encoder_out
     model.decoder.reorder_incremental_state_scripting(state, order)
-    assert all(state[name]["encoder"] is keys for name, keys in caches.items())
+    assert all(state[name]["key"] is keys for name, keys in caches.items())
     model.decoder.reorder_incremental_state_scripting(state, torch.tensor([4, 3, 3]))
-    assert all(state[name]["encoder"].size(0) == 1 for name in caches)
+    assert all(state[name]["key"].size(0) == 1 for name in caches)
 
 
 @pytest.mark.parametrize("beam, together", [(MOST_TOGETHER, True), (MOST_TOGETHER + 1, False)])
@@ -122,13 +122,29 @@ def test_what_fairseq_does_before_it_translates_changes_nothing(options):
         torch.testing.assert_close(hypotheses[0]["score"], expected[0]["score"], atol=1e-5, rtol=0)
 
 
-def test_new_weights_after_preparation_are_used():
-    """A prepared model, as a hub gives it, can load other weights: no folded number of the old ones stays."""
+CHANGES = {
+    "load_state_dict": lambda parameter, new: None,  # the model's, below
+    "in place": lambda parameter, new: parameter.copy_(new),
+    "by data": lambda parameter, new: parameter.data.copy_(new),
+    "another tensor": lambda parameter, new: setattr(parameter, "data", new.clone()),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_new_weights_after_preparation_are_used(change):
+    """A prepared model, as a hub gives it, that has translated gets other weights: nothing of the old ones stays."""
     prepared, other = build_sret(), build_sret(seed=1)
     prepared.make_generation_fast_()
-    prepared.load_state_dict(other.state_dict())
-    batch, targets = source(6)[None], target(5)[None]
-    torch.testing.assert_close(logits(prepared, batch, targets), logits(other, batch, targets), atol=1e-6, rtol=0)
+    batch = pad([source(9, seed=1), source(3, seed=2)], left=True)
+    generate(prepared, batch)
+    with torch.no_grad():
+        for parameter, new in zip(prepared.parameters(), other.parameters()):
+            change(parameter, new)
+    if change is CHANGES["load_state_dict"]:
+        prepared.load_state_dict(other.state_dict())
+    for hypotheses, expected in zip(generate(prepared, batch), generate(other, batch)):
+        assert hypotheses[0]["tokens"].tolist() == expected[0]["tokens"].tolist()
+        torch.testing.assert_close(hypotheses[0]["score"], expected[0]["score"], atol=1e-5, rtol=0)
 
 
 def test_gradients_pass_through_incremental_decoding():

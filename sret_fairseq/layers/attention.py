@@ -1,7 +1,7 @@
 """Multi-head attention: self-attention with one cache per pass, cross-attention with one cache for all passes."""
 
 import math
-from typing import Dict, Optional, Tuple
+from typing import Dict, List, Optional, Tuple
 
 import torch
 import torch.nn.functional as F
@@ -45,9 +45,13 @@ class Attention(nn.Module):
         nn.init.xavier_uniform_(self.out_proj.weight)
         nn.init.zeros_(self.out_proj.bias)
 
-    def split_heads(self, x: Tensor, parts: int) -> Tensor:
-        """The heads of ``parts`` stacked projections, D = C/H wide each: (T, B, parts * C) -> (B, parts, H, T, D)."""
-        return x.view(x.size(0), x.size(1), parts, self.heads, -1).permute(1, 2, 3, 0, 4)
+    def split_heads(self, x: Tensor, parts: int) -> List[Tensor]:
+        """The heads of ``parts`` stacked projections, D = C/H wide each: (T, B, parts * C) -> parts of (B, H, T, D).
+
+        Not by an index, whose gradient is a tensor of zeros for each part.
+        """
+        stacked = x.view(x.size(0), x.size(1), parts, self.heads, -1)
+        return [part.permute(1, 2, 0, 3) for part in stacked.unbind(2)]
 
     def join_heads(self, x: Tensor) -> Tensor:
         """(B, H, T, D) -> (T, B, H*D)."""
@@ -126,17 +130,20 @@ class SelfAttention(Attention):
             past: how many keys are cached.
 
         Returns:
-            as x.
+            as x: what the output projection ``out_proj`` reads.
         """
-        heads = self.split_heads(self.qkv_proj(x), 3)
-        query, keys = heads[:, 0], heads[:, 1:]
-        if incremental_state is not None:
-            keys = self.with_cached(incremental_state, keys, pass_index, past)
+        projected = self.qkv_proj(x)
+        if incremental_state is None:
+            query, key, value = self.split_heads(projected, 3)
+        else:
+            heads = projected.view(x.size(0), x.size(1), 3, self.heads, -1).permute(1, 2, 3, 0, 4)
+            query = heads[:, 0]
+            key, value = self.with_cached(incremental_state, heads[:, 1:], pass_index, past).unbind(1)
         causal = causal and mask is None
         out = F.scaled_dot_product_attention(
-            query, keys[:, 0], keys[:, 1], attn_mask=mask, dropout_p=self.weight_dropout(), is_causal=causal
+            query, key, value, attn_mask=mask, dropout_p=self.weight_dropout(), is_causal=causal
         )
-        return self.out_proj(self.join_heads(out))
+        return self.join_heads(out)
 
     def with_cached(
         self, incremental_state: Dict[str, Dict[str, Optional[Tensor]]], keys: Tensor, pass_index: int, past: int
@@ -190,28 +197,27 @@ class CrossAttention(Attention):
             need_weights: also return the weights.
 
         Returns:
-            (T, B, C), and the weights (B, H, T, S) or None.
+            (T, B, C): what the output projection ``out_proj`` reads; and the weights (B, H, T, S) or None.
         """
-        query = self.split_heads(self.q_proj(x), 1)[:, 0]
-        keys = self.keys_and_values(encoder_out, incremental_state)
-        key, value = keys[:, 0], keys[:, 1]
+        query = self.split_heads(self.q_proj(x), 1)[0]
+        key, value = self.keys_and_values(encoder_out, incremental_state)
         weights: Optional[Tensor] = None
         if need_weights:
             out, weights = attend_with_weights(query, key, value, mask, self.weight_dropout())
         else:
             out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=self.weight_dropout())
-        return self.out_proj(self.join_heads(out)), weights
+        return self.join_heads(out), weights
 
-    def keys_and_values(self, encoder_out: Tensor, incremental_state: IncrementalState) -> Tensor:
-        """The encoder's keys and values, (B, 2, H, S, D), from the cache if they are there."""
+    def keys_and_values(self, encoder_out: Tensor, incremental_state: IncrementalState) -> Tuple[Tensor, Tensor]:
+        """The encoder's keys and values, (B, H, S, D) each, from the cache if they are there."""
         cache = self.get_incremental_state(incremental_state, "encoder")
         if cache is not None:
-            cached = cache["encoder"]
-            assert cached is not None
-            return cached
-        keys = self.split_heads(self.kv_proj(encoder_out), 2)
+            cached_key, cached_value = cache["key"], cache["value"]
+            assert cached_key is not None and cached_value is not None
+            return cached_key, cached_value
+        key, value = self.split_heads(self.kv_proj(encoder_out), 2)
         if incremental_state is not None:
-            keys = keys.contiguous()  # read at every step
-            entry: Dict[str, Optional[Tensor]] = {"encoder": keys}
+            key, value = key.contiguous(), value.contiguous()  # read at every step
+            entry: Dict[str, Optional[Tensor]] = {"key": key, "value": value}
             self.set_incremental_state(incremental_state, "encoder", entry)
-        return keys
+        return key, value

@@ -67,14 +67,15 @@ class Block(nn.Module):
         branch = split_into_slices(self.self_attn_residual.enter(x), layout)
         branch = self.self_attn(branch, layout.mask, layout.causal, state, pass_index, layout.past)
         branch = merge_slices(branch, layout, x.size(1))
-        x = self.self_attn_residual.leave(x, branch, pass_index)
+        x = self.self_attn_residual.leave(x, branch, self.self_attn.out_proj, pass_index)
         weights: Optional[Tensor] = None
         encoder_out = memory.encoder_out
         if self.cross_attn is not None and self.cross_attn_residual is not None and encoder_out is not None:
             branch = self.cross_attn_residual.enter(x)
             branch, weights = self.cross_attn(branch, encoder_out, memory.encoder_mask, state, need_weights)
-            x = self.cross_attn_residual.leave(x, branch, pass_index)
-        return self.ffn_residual.leave(x, self.ffn(self.ffn_residual.enter(x)), pass_index), weights
+            x = self.cross_attn_residual.leave(x, branch, self.cross_attn.out_proj, pass_index)
+        hidden = self.ffn.hidden(self.ffn_residual.enter(x))
+        return self.ffn_residual.leave(x, hidden, self.ffn.fc2, pass_index), weights
 
 
 @torch.jit.interface

@@ -1,6 +1,7 @@
 """Two-layer perceptrons: a block's feed-forward network, and the non-linear projection (NLL) after each pass."""
 
 import torch
+import torch.nn.functional as F
 from fairseq import utils
 from fairseq.modules.fairseq_dropout import FairseqDropout
 from torch import Tensor, nn
@@ -22,16 +23,17 @@ class FeedForward(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(embed_dim, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, embed_dim)
-        self.activation = utils.get_activation_fn(activation)
+        # fairseq's own gelu computes a float32 copy of its input; torch's computes as precisely without.
+        self.activation = F.gelu if activation == "gelu" else utils.get_activation_fn(activation)
         # relu_dropout is the name that old fairseq configurations use.
         dropout = float(cfg.activation_dropout or cfg.relu_dropout or 0.0)
         self.dropout = FairseqDropout(dropout, module_name=self.__class__.__name__)
         self.may_drop = dropout > 0
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(T, B, C) -> (T, B, C)."""
+    def hidden(self, x: Tensor) -> Tensor:
+        """What the last layer, ``fc2``, reads: (T, B, C) -> (T, B, H)."""
         x = self.activation(self.fc1(x))
-        return self.fc2(self.dropout(x) if self.may_drop else x)
+        return self.dropout(x) if self.may_drop else x
 
 
 class NonLinearProjection(nn.Module):
@@ -52,7 +54,7 @@ class NonLinearProjection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, B, C) -> (T, B, C)."""
-        return self.residual.leave(x, self.mlp(self.residual.enter(x)), pass_index=0)
+        return self.residual.leave(x, self.mlp.hidden(self.residual.enter(x)), self.mlp.fc2, pass_index=0)
 
 
 class NoProjection(nn.Module):

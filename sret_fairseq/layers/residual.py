@@ -8,18 +8,14 @@ from fairseq.modules.fairseq_dropout import FairseqDropout
 from torch import Tensor, nn
 
 
-def total(product: Tensor, like: Tensor) -> Tensor:
-    """The sum of a (T, B, C) gradient over all that shares one coefficient: (1,) or (C,), as ``like``."""
-    dims = list(range(product.dim() - 1)) if like.numel() > 1 else list(range(product.dim()))
-    wide = torch.promote_types(product.dtype, torch.float32)
-    return product.sum(dim=dims, dtype=wide).to(like.dtype).view_as(like)
-
-
 def dot(x: Tensor, y: Tensor, like: Tensor) -> Tensor:
-    """``total(x * y, like)``, without a product in memory where a plain dot product is as precise."""
-    if like.numel() == 1 and x.dtype == y.dtype and x.dtype in (torch.float32, torch.float64):
-        return torch.dot(x.flatten(), y.flatten()).to(like.dtype).view_as(like)
-    return total(x * y, like)
+    """The sum of ``x * y``, (T, B, C) both, over all that shares one coefficient: (1,) or (C,), as ``like``."""
+    on_cpu_in_bfloat16 = x.dtype == torch.bfloat16 and x.device.type == "cpu"  # for which torch.dot is a slow loop
+    if like.numel() == 1 and x.dtype == y.dtype and not on_cpu_in_bfloat16:
+        result = torch.dot(x.flatten(), y.flatten())
+    else:  # torch adds up numbers of 16 bits in 32
+        result = (x * y).sum(dim=(0, 1) if like.numel() > 1 else (0, 1, 2))
+    return result.to(like.dtype).view_as(like)
 
 
 def in_16_bits(x: Tensor) -> bool:
@@ -29,9 +25,7 @@ def in_16_bits(x: Tensor) -> bool:
 
 def scaled(x: Tensor, offset: Tensor) -> Tensor:
     """``(1 + d) * x`` of x: (T, B, C) and d: (1,) or (C,). In 16 bits ``1 + d`` would be rounded to coarse steps."""
-    if in_16_bits(x):
-        return torch.addcmul(x, x, offset.to(x.dtype))
-    return x * (1 + offset.to(x.dtype))
+    return torch.addcmul(x, x, offset.to(x.dtype))
 
 
 class ScaledSum(torch.autograd.Function):
@@ -54,18 +48,23 @@ class ScaledSum(torch.autograd.Function):
         scale = ctx.scale
         x_gradient, branch_gradient, identity_gradient, residual_gradient = gradient, gradient, None, None
         if identity is not None:
-            x_gradient = scaled(gradient, scale * identity)
-            identity_gradient = scale * dot(gradient, x, identity)
+            x_gradient = scaled(gradient, times(identity, scale))
+            identity_gradient = times(dot(gradient, x, identity), scale)
         if residual is not None:
             if scale == 1.0:
                 branch_gradient = scaled(gradient, residual)
             else:  # in float32 at least, see ResidualCoefficients.combine
                 branch_gradient = gradient * (scale * (1 + residual.to(gradient.dtype)))
-            residual_gradient = scale * dot(gradient, branch, residual)
+            residual_gradient = times(dot(gradient, branch, residual), scale)
         elif scale != 1.0:
             branch_gradient = gradient * scale
         x_dtype, branch_dtype = ctx.dtypes
         return x_gradient.to(x_dtype), branch_gradient.to(branch_dtype), identity_gradient, residual_gradient, None
+
+
+def times(x: Tensor, scale: float) -> Tensor:
+    """``scale * x``."""
+    return x if scale == 1.0 else scale * x
 
 
 def scaled_sum(
@@ -73,7 +72,7 @@ def scaled_sum(
 ) -> Tensor:
     """``(1 + a * d1) * x + a * (1 + d2) * f``, all (T, B, C), in x's number format; see ScaledSum."""
     if identity is not None:
-        x = scaled(x, scale * identity)
+        x = scaled(x, times(identity, scale))
     if residual is None:
         return torch.add(x, branch, alpha=scale)
     branch = branch.to(x.dtype)
@@ -116,49 +115,42 @@ class ResidualCoefficients(nn.Module):
         scale: a.
     """
 
-    fixed: List[Tuple[float, float]]  # the factors of x and f in each pass, once they learn no more
-
     def __init__(self, design: str, channels: int, passes: int, scale: float = 1.0):
         super().__init__()
         self.channels, self.passes, self.scale = channels, passes, scale
-        self.fixed = []
         learns_identity = design in ("both", "identity")
         learns_residual = design in ("both", "residual")
         self.identity = nn.Parameter(torch.zeros(passes, channels)) if learns_identity else None
         self.residual = nn.Parameter(torch.zeros(passes, channels)) if learns_residual else None
-
-    def make_generation_fast_(self, **_) -> None:
-        """Turn scalars into plain numbers, which cost less at every step; fairseq calls this before it translates."""
-        if self.channels == 1:
-            identity, residual = (
-                [0.0] * self.passes if offsets is None else offsets.detach().double().flatten().tolist()
-                for offsets in (self.identity, self.residual)
-            )
-            self.fixed = [(1 + self.scale * d1, self.scale * (1 + d2)) for d1, d2 in zip(identity, residual)]
-
-    def _load_from_state_dict(self, *args) -> None:
-        """Forget the plain numbers, which are of the old coefficients."""
-        self.fixed = []
-        super()._load_from_state_dict(*args)
+        self.numbers: Optional[List[Tuple[float, float]]] = None  # the factors of x and f in each pass
 
     def combine(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
         """Both inputs and the result: (T, B, C). A method of its own: calling a module costs more than the sum."""
         if self.scale != 1.0 and in_16_bits(x):
             x = x.float()
         row = min(pass_index, self.passes - 1)
-        if len(self.fixed) > 0:
-            identity_factor, residual_factor = self.fixed[row]
-            if identity_factor != 1.0:
-                x = x * identity_factor
-            if in_16_bits(x):  # in which a CPU would round alpha
-                return x + branch * residual_factor
-            return torch.add(x, branch, alpha=residual_factor)
-        identity = None if self.identity is None else self.identity[row]
-        residual = None if self.residual is None else self.residual[row]
+        if not torch.jit.is_scripting() and self.numbers is not None and not torch.is_grad_enabled():
+            return self.sum_by_numbers(x, branch, row)
+        identity, residual = self.row_of(self.identity, row), self.row_of(self.residual, row)
         learns = identity is not None or residual is not None
         if learns and self.training and not torch.jit.is_scripting():
             return self.trained_sum(x, branch, identity, residual)
         return scaled_sum(x, branch, identity, residual, self.scale)
+
+    def row_of(self, offsets: Optional[Tensor], row: int) -> Optional[Tensor]:
+        """The offsets of a pass: (1,) or (C,). An index would have a tensor of zeros as its gradient."""
+        if offsets is None:
+            return None
+        return offsets.view(-1) if self.passes == 1 else offsets[row]
+
+    @torch.jit.unused
+    def sum_by_numbers(self, x: Tensor, branch: Tensor, row: int) -> Tensor:
+        """``scaled_sum`` with plain numbers."""
+        identity, residual = self.numbers[row]
+        x = x if identity == 1.0 else x * identity
+        if in_16_bits(x):  # in which a CPU would round alpha
+            return x + branch * residual
+        return torch.add(x, branch, alpha=residual)
 
     @torch.jit.unused
     def trained_sum(self, x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor]) -> Tensor:
@@ -166,11 +158,20 @@ class ResidualCoefficients(nn.Module):
         return ScaledSum.apply(x, branch, identity, residual, self.scale)
 
 
+@torch.jit.interface
+class LastLayer:
+    """The last layer of a sublayer's function as TorchScript has to know it, to be given one."""
+
+    def forward(self, input: Tensor) -> Tensor:  # as nn.Linear calls it
+        pass
+
+
 class ResidualConnection(nn.Module):
     """What surrounds the function f of a sublayer: LayerNorm, dropout, coefficients.
 
     Pre-norm: ``x = c1 * x + c2 * dropout(f(LN(x)))``. Post-norm: ``x = LN(c1 * x + c2 * dropout(f(x)))``.
-    With ``--depth-scaled-residuals`` see ``residual_scale``. A sublayer calls ``enter``, then f, then ``leave``.
+    With ``--depth-scaled-residuals`` see ``residual_scale``. A sublayer calls ``enter``, then f without its last
+    layer, then ``leave``.
 
     Args:
         cfg: the TransformerConfig, with this project's options beside fairseq's.
@@ -204,11 +205,72 @@ class ResidualConnection(nn.Module):
             x = x.to(self.layer_norm.weight.dtype)
         return self.layer_norm(x) if self.normalize_before else x
 
-    def leave(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
-        """The new stream from the old one and f's output, all (T, B, C)."""
-        if self.may_drop:
-            branch = self.dropout(branch)
-        x = self.coefficients.combine(x, branch, pass_index)
+    def leave(self, x: Tensor, hidden: Tensor, last: LastLayer, pass_index: int) -> Tensor:
+        """The new stream from the old one and what the last layer of f reads.
+
+        Args:
+            x: (T, B, C).
+            hidden: (T, B, H).
+            last: H -> C.
+            pass_index: which pass this is.
+
+        Returns:
+            (T, B, C).
+        """
+        if not torch.jit.is_scripting() and self.is_one_product(x, hidden, last):
+            x = self.product(x, hidden, last, pass_index)
+        else:
+            branch = last.forward(hidden) if torch.jit.is_scripting() else last(hidden)
+            x = self.coefficients.combine(x, self.dropout(branch) if self.may_drop else branch, pass_index)
         if self.normalize_before:
             return x
         return self.layer_norm(x.to(self.layer_norm.weight.dtype) if self.scaled else x)
+
+    @torch.jit.unused
+    def is_one_product(self, x: Tensor, hidden: Tensor, last: LastLayer) -> bool:
+        """Whether matrix product and sum may be one operation: while translating, with a layer that is just a product.
+
+        A CPU would round the factors of 16 bits.
+        """
+        return (
+            self.coefficients.numbers is not None
+            and not self.may_drop
+            and type(last) is nn.Linear
+            and x.dtype == hidden.dtype
+            and not (x.device.type == "cpu" and in_16_bits(x))
+            and not torch.is_grad_enabled()
+            and not (last._forward_hooks or last._forward_pre_hooks)
+        )
+
+    @torch.jit.unused
+    def product(self, x: Tensor, hidden: Tensor, last: LastLayer, pass_index: int) -> Tensor:
+        """``c1 * x + c2 * (hidden W + bias)``."""
+        identity, residual = self.coefficients.numbers[min(pass_index, self.coefficients.passes - 1)]
+        rows = torch.addmm(x.flatten(0, 1), hidden.flatten(0, 1), last.weight.t(), beta=identity, alpha=residual)
+        return rows.add_(last.bias, alpha=residual).view_as(x)
+
+
+class PlainNumbers:
+    """Has the coefficients of a module read as plain numbers, which cost less at every step of a translation.
+
+    They are read at the start of every translation, in one transfer, so that a weight that was changed is seen.
+
+    Args:
+        module: an encoder or decoder.
+    """
+
+    def __init__(self, module: nn.Module):
+        connections = [part for part in module.modules() if isinstance(part, ResidualCoefficients)]
+        self.connections = [part for part in connections if part.channels == 1]
+
+    def read(self) -> None:
+        """Take them from the parameters as these are now."""
+        learnt = [offsets for part in self.connections for offsets in (part.identity, part.residual)]
+        found = [offsets.detach().flatten() for offsets in learnt if offsets is not None]
+        values = iter(torch.cat(found).tolist() if found else [])
+        for part in self.connections:
+            identity, residual = (
+                [0.0 if offsets is None else next(values) for _ in range(part.passes)]
+                for offsets in (part.identity, part.residual)
+            )
+            part.numbers = [(1 + part.scale * d1, part.scale * (1 + d2)) for d1, d2 in zip(identity, residual)]

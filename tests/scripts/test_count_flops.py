@@ -42,9 +42,12 @@ MODELS = {
 MODULES = {
     "cross_attn": "cross-attention",
     "encoder_attn": "cross-attention",
+    "cross_attn.out_proj": "cross-attention",  # called by the block, as the last layer of a sublayer
+    "self_attn.out_proj": "self-attention projections",
+    "mlp.fc1": "NLL",
+    "mlp.fc2": "NLL",
     "fc1": "FFN",
     "fc2": "FFN",
-    "mlp": "NLL",
     "output_projection": "vocabulary projection",
     "project_out_dim": "other",
 }
@@ -94,8 +97,8 @@ def parts_of(counts):
             if last == "self_attn":
                 linear = str(operation) in PRODUCTS
                 parts[side, "self-attention projections" if linear else "self-attention"] += flop
-            elif last in MODULES and "mlp" not in inner[:-1]:
-                parts[side, MODULES[last]] += flop
+            elif ".".join(inner[-2:]) in MODULES or last in MODULES:
+                parts[side, MODULES.get(".".join(inner[-2:])) or MODULES[last]] += flop
     return parts
 
 
@@ -130,7 +133,7 @@ def test_numbers_by_hand(script):
     model.encoder.gather_from = 4
     operations = script.operations(model, (4, 3))
     assert operations == {
-        ("encoder", "self-attention projections"): (4 + 3 * 2) * 4 * 2 * 16 * 16,  # 3 slices of 2 slots
+        ("encoder", "self-attention projections"): ((4 + 3 * 2) * 3 + 2 * 4) * 2 * 16 * 16,  # 3 slices of 2 slots
         ("encoder", "self-attention"): 4 * (4 * 4 + 3 * 2 * 2) * 16,
         ("encoder", "FFN"): 2 * 4 * 2 * 2 * 16 * 20,
         ("encoder", "NLL"): 2 * 4 * 2 * 2 * 16 * 8,
