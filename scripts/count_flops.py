@@ -9,9 +9,9 @@ By formula, for one forward pass at evaluation with teacher forcing; a multiplic
     attention of T queries to S keys, width C      4 T S C    (scores, and sums of values; C of all heads together)
     attention in G slices of n slots               4 G n^2 C
 
-A shared block costs this in each of its passes. Where G does not divide a sentence, slices have unused slots, which have
-queries, keys and values like the others. The keys and values of cross-attention are projected in every pass, since only
-incremental decoding keeps them. What a mask hides counts too, as it does in torch.utils.flop_counter: half of causal
+A shared block costs this in each of its passes. Where G does not divide a sentence, slices have unused slots, with
+queries, keys and values too. The keys and values of cross-attention are projected in every pass, since only incremental
+decoding keeps them. What a mask hides counts too, as it does in torch.utils.flop_counter: half of causal
 attention, and all outside the slices of an encoder that reads fewer tokens than encoder.GATHER_FROM. Look-ups, norms,
 softmax, activations, biases and residual sums do not count. A tensor that modules share is a parameter of the first.
 """
