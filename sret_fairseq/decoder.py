@@ -36,6 +36,7 @@ class SretDecoder(TransformerDecoderBase):
         self.slices: List[int] = slices_by_pass(cfg, "decoder")
         self.passes: int = len(self.slices)  # that run; see SretTransformerModel.at_passes
         self.span: int = cfg.decoder_recursion_span
+        self.along_passes: bool = cfg.decoder_slices_along_passes
         self.chunk_size: int = cfg.decoder_chunk_size
         # Only then does a criterion need weights of attention in training.
         self.alignments_are_trained: bool = bool(safe_getattr(args, "load_alignments", False))
@@ -132,7 +133,7 @@ class SretDecoder(TransformerDecoderBase):
         layouts = decoder_layouts(
             prev_output_tokens.eq(self.padding_idx),
             self.slices[: self.passes],
-            applications(self.passes, self.span, len(self.layers)),
+            applications(self.passes, self.span, len(self.layers), self.along_passes),
             self.chunk_size,
             not full_context_alignment,
             ancestors,

@@ -36,6 +36,7 @@ class SretEncoder(TransformerEncoderBase):
         self.slices: List[int] = slices_by_pass(cfg, "encoder")
         self.passes: int = len(self.slices)  # that run; see SretTransformerModel.at_passes
         self.span: int = cfg.encoder_recursion_span
+        self.along_passes: bool = cfg.encoder_slices_along_passes
         self.slice_permutation: str = cfg.slice_permutation
         self.gather_from: int = GATHER_FROM
         self.encoded: int = 0  # sentences so far, so that each has a number of its own
@@ -88,7 +89,7 @@ class SretEncoder(TransformerEncoderBase):
             padding_mask,
             has_padding,
             self.slices[: self.passes],
-            applications(self.passes, self.span, len(self.layers)),
+            applications(self.passes, self.span, len(self.layers), self.along_passes),
             self.slice_permutation,
             self.training,
             mask_like=x if src_tokens.size(1) < self.gather_from else None,

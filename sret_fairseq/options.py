@@ -63,14 +63,17 @@ def add_args(parser) -> None:
                         help="slices of the encoder's self-attention in each pass, the last number repeats; 1 is full "
                              "attention (default: the number of passes, at most 4)")
     parser.add_argument("--slice-permutation", choices=PERMUTATIONS,
-                        help="how every second pass of the encoder permutes the tokens before they are sliced; random "
-                             "draws in training only, and interleaves at inference (default: interleave)")
+                        help="how every second application of a block along the depth of the encoder permutes the "
+                             "tokens before they are sliced; random draws in training only, and interleaves at "
+                             "inference (default: interleave)")
     parser.add_argument("--decoder-slices", metavar="G[,G2,...]",
-                        help="slices of the decoder's self-attention in each pass, the last number repeats: passes 1, "
-                             "3, ... see chunks of --decoder-chunk-size tokens, passes 2, 4, ... one of G strides; "
-                             "1 sees all earlier tokens (default: 1)")
+                        help="slices of the decoder's self-attention in each pass, the last number repeats; 1 sees all "
+                             "earlier tokens. Applications 1, 3, ... of a block along the depth see chunks of "
+                             "--decoder-chunk-size tokens, 2, 4, ... one of G strides. Of two in turn a token sees all "
+                             "of its chunk so far, and of each earlier chunk all but the last G - 1 tokens at most, if "
+                             "a chunk has G tokens or more (default: 1)")
     parser.add_argument("--decoder-chunk-size", type=int, metavar="S",
-                        help="tokens of a chunk in the decoder's sliced passes 1, 3, ... (default: 16)")
+                        help="tokens of a chunk of --decoder-slices (default: 16)")
     # fmt: on
 
 
@@ -92,6 +95,11 @@ def set_defaults(args) -> None:
     default(args, "decoder_slices", "1")
     default(args, "decoder_chunk_size", 16)
     for side in SIDES:
+        # A checkpoint without the next word is of the time when slices alternated along passes: it keeps to that where
+        # it was trained so, which is where it differs.
+        trained = safe_getattr(args, f"{side}_trained_recursions", None)
+        differs = type(trained) is int and (trained % 2 == 1 or getattr(args, f"{side}_recursion_span") != 1)
+        default(args, f"{side}_slices_along_passes", differs)
         # Only a checkpoint brings another number: --model-overrides may then ask for fewer passes or for more.
         default(args, f"{side}_trained_recursions", getattr(args, f"{side}_recursions"))
     # In a checkpoint of fairseq-hydra-train fairseq overrides only what is there.
@@ -140,6 +148,7 @@ def validate_side(args, side: str) -> None:
     for name in ("layers", "embed_dim", "ffn_embed_dim", "attention_heads", "recursions", "recursion_span"):
         require_count(args, f"{side}_{name}")
     require_switch(args, f"{side}_normalize_before")
+    require_switch(args, f"{side}_slices_along_passes")
     layers, span = getattr(args, f"{side}_layers"), getattr(args, f"{side}_recursion_span")
     # With layers to keep, --layers tells how many groups are kept: fairseq overwrites it so.
     require(

@@ -66,6 +66,8 @@ def side_line(model: nn.Module, side: str) -> str:
         line += f"; trained with {trained} passes, of which the first {passes} run, with their NLLs"
     if passes > trained:
         line += f"; trained with {trained} passes, the others repeat the last one with its NLL"
+    if max(slices_by_pass(cfg, side)) > 1 and getattr(cfg, f"{side}_slices_along_passes"):
+        line += "; slices alternate along passes, as in the version of sret_fairseq that trained this checkpoint"
     return line
 
 

@@ -2,10 +2,10 @@
 
 Of a sentence's tokens, the one of rank r (counted among the real ones) is in
 
-    chunk  floor(r / S)   in passes 1, 3, ..., S tokens a chunk,
-    stride r mod G        in passes 2, 4, ...,
+    chunk  floor(r / S)   in applications 1, 3, ... of a block along the depth, S tokens a chunk,
+    stride r mod G        in applications 2, 4, ...,
 
-and attends to itself and the earlier tokens there. A pass with G = 1 sees all earlier tokens. In incremental decoding
+and attends to itself and the earlier tokens there. With G = 1 it sees all earlier tokens. In incremental decoding
 the caches hold every token, and a mask leaves out those of other slices.
 """
 

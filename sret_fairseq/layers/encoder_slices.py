@@ -6,8 +6,8 @@ with ``len`` real tokens, the token of rank r (counted among the real ones) is i
     slice floor(r * G / len)   of the contiguous slices,
     slice r mod G              of the interleaved slices,
 
-at most ceil(len / G) tokens a slice either way. A contiguous slice of G tokens or more meets every interleaved one, so
-alternating the two lets a token see the whole sentence after two passes.
+at most ceil(len / G) tokens a slice either way. The two alternate along the depth. A contiguous slice of G tokens or
+more meets every interleaved one, so that from G * G tokens on each sees the whole sentence after two applications.
 """
 
 from typing import Dict, List, Optional, Tuple

@@ -77,13 +77,17 @@ def merge_slices(sliced: Tensor, layout: Layout, batch: int) -> Tensor:
     return sliced.flatten(0, 1).index_select(0, slots).view(-1, batch, sliced.size(2))
 
 
-def applications(passes: int, span: int, groups: int) -> List[Tuple[int, bool]]:
-    """The applications of blocks along the depth of a side, in order.
+def applications(passes: int, span: int, groups: int, along_passes: bool = False) -> List[Tuple[int, bool]]:
+    """The applications of blocks along the depth of a side, in order: in every second one the slices are permuted.
+
+    Were it every second pass instead, a model of one pass would never mix its slices, and of three passes a group's
+    last slices would be those of the next one's first.
 
     Args:
         passes: R, of each recursion group.
         span: K, blocks of a group.
         groups: how many follow one another.
+        along_passes: every second pass, all the same, for models that were trained so.
 
     Returns:
         of each application the pass, and whether its slices are permuted.
@@ -92,7 +96,7 @@ def applications(passes: int, span: int, groups: int) -> List[Tuple[int, bool]]:
     for _ in range(groups):
         for pass_index in range(passes):
             for _ in range(span):
-                order.append((pass_index, pass_index % 2 == 1))
+                order.append((pass_index, (pass_index if along_passes else len(order)) % 2 == 1))
     return order
 
 
