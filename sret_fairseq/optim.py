@@ -12,8 +12,8 @@ from fairseq.optim import FairseqOptimizer, register_optimizer
 from fairseq.optim.adam import Adam, FairseqAdam, FairseqAdamConfig
 from torch import Tensor
 
+from sret_fairseq.errors import require
 from sret_fairseq.layers.residual import in_16_bits
-from sret_fairseq.options import require
 
 
 class FusedAdam(Adam):

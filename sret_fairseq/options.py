@@ -9,27 +9,14 @@ from typing import List
 
 from fairseq.utils import safe_getattr
 
+from sret_fairseq.errors import is_number, require, require_choice, require_count, require_switch
+
 SIDES = ("encoder", "decoder")
 PERMUTATIONS = ("interleave", "random", "none")
 COEFFICIENTS = ("both", "residual", "identity", "none")
 COEFFICIENT_SIZES = ("scalar", "channel")
 # By default. A sentence of G * G tokens is seen whole after two passes, see slicing.py: 16 is a short sentence.
 MOST_SLICES = 4
-
-
-class OptionError(SystemExit, ValueError):
-    """An option that cannot be used.
-
-    Uncaught it ends a command with its sentence and status 1, without a traceback; a program may catch it as the
-    ValueError that it is.
-    """
-
-
-class TrainingError(SystemExit):
-    """What only a batch of the training shows to be impossible.
-
-    No Exception, since fairseq's Trainer answers any of those with ``crash.pt``, the whole model and its optimizer.
-    """
 
 
 def add_args(parser) -> None:
@@ -227,32 +214,3 @@ def group_count(cfg, side: str) -> int:
     if part.layers_to_keep:
         return len(part.layers_to_keep.split(","))
     return part.layers // getattr(cfg, f"{side}_recursion_span")
-
-
-def require(holds: bool, sentence: str, who: str = "sret_transformer") -> None:
-    """Raise OptionError with the sentence unless the condition holds."""
-    if not holds:
-        raise OptionError(f"{who}: {sentence}")
-
-
-def require_count(args, name: str) -> None:
-    """Raise OptionError unless an option is a whole number, 1 or more."""
-    value, flag = getattr(args, name), "--" + name.replace("_", "-")
-    require(type(value) is int and value >= 1, f"{flag} {value} must be a whole number, 1 or more.")
-
-
-def require_switch(args, name: str) -> None:
-    """Raise OptionError unless an option is True or False; the text "false" would count as true."""
-    value = getattr(args, name)
-    require(type(value) is bool, f"{name} {value!r} must be True or False, without quotes.")
-
-
-def require_choice(args, name: str, choices) -> None:
-    """Raise OptionError unless an option has one of its words."""
-    value, flag = getattr(args, name), "--" + name.replace("_", "-")
-    require(value in choices, f"{flag} {value} must be one of {', '.join(choices)}.")
-
-
-def is_number(value) -> bool:
-    """True for a finite int or float; bool is none."""
-    return type(value) in (int, float) and value - value == 0

@@ -6,7 +6,7 @@ from fairseq import optim
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
 from benchmarks.operations import count
-from sret_fairseq.options import OptionError
+from sret_fairseq.errors import OptionError
 from support.training import arguments, assert_same_weights, load, make_data, train
 
 SETTINGS = "--adam-betas (0.9,0.98) --adam-eps 1e-6 --weight-decay 0.05 --lr 0.01"

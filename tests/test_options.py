@@ -8,7 +8,8 @@ import pytest
 from fairseq import options as fairseq_options
 from fairseq_cli import train as fairseq_train
 
-from sret_fairseq.options import OptionError, slices_by_pass
+from sret_fairseq.errors import OptionError
+from sret_fairseq.options import slices_by_pass
 from support.commands import refusal
 from support.models import build_sret
 

@@ -5,8 +5,8 @@ import argparse
 import pytest
 import torch
 
+from sret_fairseq.errors import OptionError
 from sret_fairseq.model import SretTransformerModel
-from sret_fairseq.options import OptionError
 from sret_fairseq.summary import summary_lines
 from support import models as helpers
 from support.models import Task, build_sret, logits, pad, source, target

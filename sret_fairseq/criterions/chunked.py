@@ -11,7 +11,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from torch import Tensor
 
-from sret_fairseq.options import OptionError, TrainingError
+from sret_fairseq.errors import OptionError, TrainingError
 
 # Logits of one chunk: few enough for a CPU's caches; elsewhere enough for a large product of matrices.
 CHUNK_SIZE = {"cpu": 2**20}

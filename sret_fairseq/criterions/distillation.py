@@ -21,10 +21,10 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 from torch import Tensor
 
-from sret_fairseq import options
+from sret_fairseq import errors
 from sret_fairseq.criterions.teacher import Teacher, has_adaptive_softmax
 from sret_fairseq.criterions.teacher_cache import TeacherCache
-from sret_fairseq.options import TrainingError, is_number
+from sret_fairseq.errors import TrainingError, is_number
 
 
 @dataclass
@@ -50,7 +50,7 @@ class SoftDistillationConfig(LabelSmoothedCrossEntropyCriterionConfig):
     )
 
 
-require = functools.partial(options.require, who="sret_soft_distillation")
+require = functools.partial(errors.require, who="sret_soft_distillation")
 
 
 def likeliest(probabilities: Tensor, k: int) -> Tuple[Tensor, Tensor]:

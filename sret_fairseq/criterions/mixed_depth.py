@@ -15,12 +15,12 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.logging import metrics
 from torch import Tensor
 
-from sret_fairseq import options
+from sret_fairseq import errors
 from sret_fairseq.criterions.distillation import soft_cross_entropy
 from sret_fairseq.criterions.teacher import has_adaptive_softmax
-from sret_fairseq.options import TrainingError, is_number
+from sret_fairseq.errors import TrainingError, is_number
 
-require = functools.partial(options.require, who="sret_mixed_depth")
+require = functools.partial(errors.require, who="sret_mixed_depth")
 
 
 @dataclass

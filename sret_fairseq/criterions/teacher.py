@@ -14,7 +14,8 @@ from fairseq.models.nat import FairseqNATModel
 from torch import Tensor
 
 from sret_fairseq import coefficient_log, dictionaries
-from sret_fairseq.options import SIDES, OptionError, TrainingError
+from sret_fairseq.errors import OptionError, TrainingError
+from sret_fairseq.options import SIDES
 
 logger = logging.getLogger(__name__)
 LANGUAGES = ("source", "target")

@@ -22,7 +22,7 @@ from fairseq.tasks.translation import TranslationTask
 from torch import Tensor
 
 from sret_fairseq import dictionaries
-from sret_fairseq.options import OptionError, TrainingError
+from sret_fairseq.errors import OptionError, TrainingError
 
 logger = logging.getLogger(__name__)
 

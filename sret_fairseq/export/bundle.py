@@ -10,12 +10,12 @@ from typing import Any, Dict, Iterator, List, Optional
 from fairseq import checkpoint_utils
 from torch import nn
 
+from sret_fairseq.errors import require
 from sret_fairseq.export import decoder, encoder
 from sret_fairseq.export.check import Deviation, deviation
 from sret_fairseq.export.graph import OPSET, Weights
 from sret_fairseq.export.single_file import single_file
 from sret_fairseq.model import SretTransformerModel
-from sret_fairseq.options import require
 from sret_fairseq.summary import summary_lines
 from sret_translate.bundle import FORMAT, VERSION, Bundle, checksum
 

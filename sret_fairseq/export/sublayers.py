@@ -5,9 +5,9 @@ from typing import Any, List, Tuple
 import numpy as np
 from torch import Tensor, nn
 
+from sret_fairseq.errors import require
 from sret_fairseq.export.applications import Application
 from sret_fairseq.export.graph import Graph
-from sret_fairseq.options import require
 
 
 def array(parameter: Tensor) -> np.ndarray:

@@ -10,7 +10,7 @@ from fairseq.modules.quantization.scalar.modules import IntLinear
 
 from sret_fairseq.criterions import chunked as criterion
 from sret_fairseq.criterions.chunked import ChunkedLabelSmoothedCrossEntropy
-from sret_fairseq.options import TrainingError
+from sret_fairseq.errors import TrainingError
 from support.criterions import sample
 from support.models import Task, build_fairseq, build_sret
 

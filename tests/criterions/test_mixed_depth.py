@@ -7,7 +7,7 @@ import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
 
 from sret_fairseq.criterions.mixed_depth import MixedDepthCriterion, soft_label_loss
-from sret_fairseq.options import OptionError, TrainingError
+from sret_fairseq.errors import OptionError, TrainingError
 from support.criterions import PREVIOUS, SOURCES, sample
 from support.models import PAD, Task, build_fairseq, build_sret, logits
 from support.training import assert_same_weights, train

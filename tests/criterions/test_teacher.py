@@ -10,7 +10,7 @@ from fairseq.models.nat import nonautoregressive_transformer
 from sret_fairseq import coefficient_log
 from sret_fairseq.criterions.distillation import SoftDistillation
 from sret_fairseq.criterions.teacher import Teacher
-from sret_fairseq.options import OptionError
+from sret_fairseq.errors import OptionError
 from support.checkpoints import Payload
 from support.criterions import sample
 from support.models import SIZES, SOURCE_WORDS, TARGET_WORDS, build_fairseq, build_sret, dictionary

@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from sret_fairseq.errors import OptionError
 from sret_fairseq.export import bundle, sublayers
-from sret_fairseq.options import OptionError
 from sret_translate.bundle import Bundle
 from support.bundles import BundleTask, write_bundle
 from support.models import build_fairseq, build_sret

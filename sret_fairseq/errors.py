@@ -1,0 +1,47 @@
+"""What this project refuses, in a sentence each: the exceptions, and checks that raise them."""
+
+from typing import Collection
+
+
+class OptionError(SystemExit, ValueError):
+    """An option that cannot be used.
+
+    Uncaught it ends a command with its sentence and status 1, without a traceback; a program may catch it as the
+    ValueError that it is.
+    """
+
+
+class TrainingError(SystemExit):
+    """What only a batch of the training shows to be impossible.
+
+    No Exception, since fairseq's Trainer answers any of those with ``crash.pt``, the whole model and its optimizer.
+    """
+
+
+def require(holds: bool, sentence: str, who: str = "sret_transformer") -> None:
+    """Raise OptionError with the sentence unless the condition holds."""
+    if not holds:
+        raise OptionError(f"{who}: {sentence}")
+
+
+def require_count(args, name: str) -> None:
+    """Raise OptionError unless an option is a whole number, 1 or more."""
+    value, flag = getattr(args, name), "--" + name.replace("_", "-")
+    require(type(value) is int and value >= 1, f"{flag} {value} must be a whole number, 1 or more.")
+
+
+def require_switch(args, name: str) -> None:
+    """Raise OptionError unless an option is True or False; the text "false" would count as true."""
+    value = getattr(args, name)
+    require(type(value) is bool, f"{name} {value!r} must be True or False, without quotes.")
+
+
+def require_choice(args, name: str, choices: Collection[str]) -> None:
+    """Raise OptionError unless an option has one of its words."""
+    value, flag = getattr(args, name), "--" + name.replace("_", "-")
+    require(value in choices, f"{flag} {value} must be one of {', '.join(choices)}.")
+
+
+def is_number(value) -> bool:
+    """True for a finite int or float; bool is none."""
+    return type(value) in (int, float) and value - value == 0
