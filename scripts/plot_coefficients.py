@@ -36,7 +36,7 @@ def read(path):
     """
     checkpoint = load(path)
     updates = updates_of(checkpoint, path)
-    values = package_file("coefficients.py")["coefficients"](checkpoint["model"].items())
+    values = package_file("coefficients.py")["by_place"](checkpoint["model"].items())
     if not values:
         raise SystemExit(
             f"{path} holds no residual coefficients: its model is no sret_transformer, or was trained with "

@@ -1,13 +1,15 @@
-"""The learnable residual coefficients (LRC) of a model, found by the names of its parameters.
+"""The learnable residual coefficients (LRC) of a model, found by the names of its parameters, and in TensorBoard.
 
-It imports no fairseq, so that a script that only reads checkpoints starts fast.
+It imports no fairseq before a model is followed, so that a script that only reads checkpoints starts fast.
 """
 
+import functools
 import re
-from typing import Dict, Iterable, List, NamedTuple, Tuple
+import weakref
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 NAME = re.compile(
     r"(?P<side>encoder|decoder)\.layers\.(?P<group>\d+)\."
@@ -15,6 +17,7 @@ NAME = re.compile(
     r"\.coefficients\.(?P<which>identity|residual)"
 )
 WHICH = {"identity": "c1", "residual": "c2"}
+followed: Optional[weakref.ref] = None  # the model that is logged to TensorBoard, once there is one
 
 
 class Place(NamedTuple):
@@ -43,7 +46,7 @@ def places(match: re.Match, span: int, rows: int) -> List[Place]:
     return [Place(match["side"], block, pass_, sublayer, which) for pass_ in passes]
 
 
-def coefficients(parameters: Iterable[Tuple[str, Tensor]]) -> Dict[Place, Tuple[float, ...]]:
+def by_place(parameters: Iterable[Tuple[str, Tensor]]) -> Dict[Place, Tuple[float, ...]]:
     """The value of each coefficient, in the order of the parameters; empty for a model without any.
 
     A parameter is an offset from 1, (passes, 1) or (passes, C). A scalar gives ``(value,)``; one coefficient for each
@@ -67,3 +70,43 @@ def coefficients(parameters: Iterable[Tuple[str, Tensor]]) -> Dict[Place, Tuple[
         place: (1 + mean, deviation) if channels > 1 else (1 + mean,)
         for (place, channels), (deviation, mean) in zip(rows, moments.T.tolist())
     }
+
+
+def scalars(model: nn.Module) -> Dict[str, float]:
+    """Every coefficient by its name in TensorBoard, such as ``encoder_c1/block1_self_attn_pass_all``.
+
+    Of one coefficient for each channel it is the mean, with the standard deviation under the same name and ``_std``.
+    """
+    logged = {}
+    for place, moments in by_place(model.named_parameters()).items():
+        name = f"{place.side}_{place.which}/block{place.block}_{place.sublayer}_pass_{place.pass_}"
+        logged.update(zip((name, f"{name}_std"), moments))
+    return logged
+
+
+def adding_coefficients(log: Callable) -> Callable:
+    """fairseq's ``TensorboardProgressBarWrapper.log``, which training calls, logging the coefficients too."""
+
+    @functools.wraps(log)
+    def log_with_coefficients(self, stats, tag=None, step=None):
+        model = followed and followed()
+        if model is not None:
+            self._log_to_tensorboard(scalars(model), tag, step)
+        log(self, stats, tag=tag, step=step)
+
+    return log_with_coefficients
+
+
+def follow(model: nn.Module) -> None:
+    """Make fairseq log the coefficients of this model, the last that was built, to TensorBoard in this process.
+
+    fairseq gives a metric to all of its logs or to none, and this many numbers would bury its progress line. So they
+    are added where it writes to TensorBoard (``--tensorboard-logdir``): in the first process alone, once every
+    ``--log-interval`` updates, to the curves of ``train_inner``. Other updates cost nothing.
+    """
+    from fairseq.logging.progress_bar import TensorboardProgressBarWrapper
+
+    global followed
+    followed = weakref.ref(model)
+    if not hasattr(TensorboardProgressBarWrapper.log, "__wrapped__"):
+        TensorboardProgressBarWrapper.log = adding_coefficients(TensorboardProgressBarWrapper.log)

@@ -10,7 +10,7 @@ from fairseq.models.transformer import transformer_legacy as fairseq_architectur
 from fairseq.utils import safe_getattr
 from omegaconf import OmegaConf, open_dict
 
-from sret_fairseq import coefficient_log, dictionaries, options
+from sret_fairseq import coefficients, dictionaries, options
 from sret_fairseq.decoder import SretDecoder
 from sret_fairseq.encoder import SretEncoder
 from sret_fairseq.summary import summary_lines
@@ -59,7 +59,7 @@ class SretTransformerModel(TransformerModel):
             span = getattr(args, f"{side}_recursion_span")
             setattr(args, f"{side}_layers", len(getattr(model, side).layers) * span)
         dictionaries.bind(model, task)
-        coefficient_log.follow(model)
+        coefficients.follow(model)
         for line in summary_lines(model):
             logger.info(line)
         return model

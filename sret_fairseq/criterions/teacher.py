@@ -13,7 +13,7 @@ from fairseq.models import FairseqEncoderDecoderModel
 from fairseq.models.nat import FairseqNATModel
 from torch import Tensor
 
-from sret_fairseq import coefficient_log, dictionaries
+from sret_fairseq import coefficients, dictionaries
 from sret_fairseq.errors import OptionError, TrainingError
 from sret_fairseq.options import SIDES
 
@@ -84,7 +84,7 @@ def load(path: str, task) -> FairseqEncoderDecoderModel:
     if not os.path.isfile(path):
         raise OptionError(f"--teacher {path}: there is no such file.")
     logger.info(f"sret_soft_distillation: loading the teacher {path}")
-    followed = coefficient_log.followed  # the student, which stays the model whose coefficients are logged
+    followed = coefficients.followed  # the student, which stays the model whose coefficients are logged
     try:
         with torch.random.fork_rng(devices=[]):
             state = checkpoint_utils.load_checkpoint_to_cpu(path)
@@ -101,7 +101,7 @@ def load(path: str, task) -> FairseqEncoderDecoderModel:
             f"({type(error).__name__}: {reason})."
         ) from error
     finally:
-        coefficient_log.followed = followed
+        coefficients.followed = followed
     if not isinstance(model, FairseqEncoderDecoderModel):
         raise OptionError(f"--teacher {path} is a {type(model).__name__}, no encoder with a decoder.")
     if isinstance(model, FairseqNATModel):

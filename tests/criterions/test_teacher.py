@@ -7,7 +7,7 @@ import pytest
 import torch
 from fairseq.models.nat import nonautoregressive_transformer
 
-from sret_fairseq import coefficient_log
+from sret_fairseq import coefficients
 from sret_fairseq.criterions.distillation import SoftDistillation
 from sret_fairseq.criterions.teacher import Teacher
 from sret_fairseq.errors import OptionError
@@ -36,7 +36,7 @@ def test_loading_leaves_no_trace(teachers):
     torch.manual_seed(5)
     Teacher(teachers, task)
     assert torch.equal(torch.rand(3), expected)
-    assert task.sequence_generator == "the student's" and coefficient_log.followed() is student
+    assert task.sequence_generator == "the student's" and coefficients.followed() is student
 
 
 def test_a_teacher_that_predicts_all_words_at_once(tmp_path):

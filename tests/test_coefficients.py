@@ -6,8 +6,8 @@ import pytest
 import torch
 from tensorboardX.proto.event_pb2 import Event
 
-from sret_fairseq import coefficient_log
-from sret_fairseq.coefficients import Place, coefficients
+from sret_fairseq import coefficients
+from sret_fairseq.coefficients import Place
 from support.models import build_fairseq, build_sret
 from support.training import load, train, train_in_two
 
@@ -36,7 +36,7 @@ def test_scalars_by_hand():
         "encoder.layers.0.blocks.0.ffn.fc1.bias",
     ]
     tensors = [torch.tensor([[0.5]]), torch.tensor([[-0.25]]), torch.tensor([[0.5], [1.0]]), torch.ones(3)]
-    assert coefficients(zip(names, tensors)) == {
+    assert coefficients.by_place(zip(names, tensors)) == {
         Place("encoder", 4, "all", "ffn", "c1"): (1.5,),
         Place("encoder", 1, "2", "nll", "c2"): (0.75,),
         Place("decoder", 3, "1", "cross_attn", "c2"): (1.5,),
@@ -48,7 +48,7 @@ def test_channels_by_hand():
     """Mean 1 + 0.5 and standard deviation 0.5 over two channels, in bfloat16 too."""
     name = "decoder.layers.2.blocks.0.self_attn_residual.coefficients.residual"
     for dtype in (torch.float32, torch.bfloat16):
-        found = coefficients([(name, torch.nn.Parameter(torch.tensor([[0.0, 1.0]], dtype=dtype)))])
+        found = coefficients.by_place([(name, torch.nn.Parameter(torch.tensor([[0.0, 1.0]], dtype=dtype)))])
         assert found == {Place("decoder", 3, "all", "self_attn", "c2"): (1.5, 0.5)}
 
 
@@ -63,7 +63,7 @@ def test_channels_by_hand():
 )
 def test_every_coefficient_of_a_model_has_one_place(options):
     model = build_sret(**options)
-    found = coefficients(model.named_parameters())
+    found = coefficients.by_place(model.named_parameters())
     tensors = [tensor for name, tensor in model.named_parameters() if ".coefficients." in name]
     assert len(found) == sum(len(tensor) for tensor in tensors) > 0
     values = sorted(moments[0] for moments in found.values())
@@ -73,8 +73,8 @@ def test_every_coefficient_of_a_model_has_one_place(options):
 
 
 def test_other_models_have_none():
-    assert coefficients(build_fairseq().named_parameters()) == {}
-    assert coefficient_log.scalars(build_sret(residual_coefficients="none")) == {}
+    assert coefficients.by_place(build_fairseq().named_parameters()) == {}
+    assert coefficients.scalars(build_sret(residual_coefficients="none")) == {}
 
 
 def test_training_logs_to_tensorboard(data, tmp_path, caplog):
@@ -107,6 +107,6 @@ def test_the_first_process_logs_alone(data, tmp_path):
 
 def test_nothing_is_read_without_tensorboard(data, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr(coefficient_log, "scalars", lambda model: calls.append(model) or {})
+    monkeypatch.setattr(coefficients, "scalars", lambda model: calls.append(model) or {})
     train(data, tmp_path, "--max-update 2 --log-interval 1 --log-format json")
     assert not calls
