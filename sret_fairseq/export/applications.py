@@ -29,7 +29,7 @@ class Application(NamedTuple):
 
 def applications_of(side: nn.Module) -> List[Application]:
     """All applications of an encoder's or a decoder's blocks, with as many passes as it has been set to."""
-    order = applications(side.passes, side.span, len(side.layers))
+    order = applications(side.passes, side.span, len(side.layers), side.along_passes)
     return [application(side, place, *entry) for place, entry in enumerate(order)]
 
 
