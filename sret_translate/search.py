@@ -52,18 +52,22 @@ class Steps:
         self.arrays["ancestors"] = np.full((batch, beam, 0), -1)
         self.caches = [name for name in self.shapes if name.startswith(("keys_", "values_"))]
         for name in self.caches:
-            _, _, heads, _, _, width = self.shapes[name]
-            self.arrays[name] = np.zeros((1, batch, heads, 0, beam, width), np.float32)
+            _, _, heads, _, width = self.shapes[name]
+            self.arrays[name] = np.zeros((1, batch, heads, 0, width), np.float32)
         self.results: Dict[str, np.ndarray] = {}
         self.grow()
 
     def grow(self) -> None:
         """Make room for more steps."""
+        steps = self.arrays["ancestors"].shape[2]
         for name in self.caches:
-            room = [(0, 0)] * 6
-            room[3] = (0, BLOCK)
-            self.arrays[name] = np.pad(self.arrays[name], room)
-        self.arrays["ancestors"] = np.pad(self.arrays["ancestors"], [(0, 0), (0, 0), (0, BLOCK)], constant_values=-1)
+            _, batch, heads, slots, width = self.arrays[name].shape
+            larger = np.zeros((1, batch, heads, slots + BLOCK * self.beam, width), np.float32)
+            larger[:, :, :, :slots] = self.arrays[name]
+            self.arrays[name] = larger
+        ancestors = np.full((self.batch, self.beam, steps + BLOCK), -1)
+        ancestors[:, :, :steps] = self.arrays["ancestors"]
+        self.arrays["ancestors"] = ancestors
         self.bind()
 
     def keep(self, rows: np.ndarray) -> None:
@@ -77,6 +81,7 @@ class Steps:
 
     def bind(self) -> None:
         """Tell onnxruntime where everything lies; until the next change of shape it does not move."""
+        self.rows = np.arange(self.batch)[:, None]
         self.binding = self.session.io_binding()
         for name, array in self.arrays.items():
             self.bind_input(name, array)
@@ -95,9 +100,7 @@ class Steps:
 
     def forbid(self, bias: np.ndarray) -> None:
         """Set what is added to the log-probabilities: (1, V), or (B * K, V)."""
-        if bias.shape == self.arrays["token_bias"].shape:
-            self.arrays["token_bias"][:] = bias
-        else:
+        if bias is not self.arrays["token_bias"]:
             self.bind_input("token_bias", bias)
 
     def run(self, step: int) -> None:
@@ -110,8 +113,7 @@ class Steps:
 
     def follow(self, beams: np.ndarray, tokens: np.ndarray, scores: np.ndarray) -> None:
         """Replace the hypotheses by continuations: of which beam, by which token, with which score, (B, K) each."""
-        ancestors = self.arrays["ancestors"]
-        ancestors[:] = np.take_along_axis(ancestors, beams[:, :, None], axis=1)
+        self.arrays["ancestors"][:] = self.arrays["ancestors"][self.rows, beams]
         self.arrays["tokens"][:] = tokens
         self.arrays["scores"][:] = scores
 
@@ -133,6 +135,7 @@ class Search:
         self.finished = np.zeros(batch, dtype=bool)  # rows
         self.history = np.zeros((batch, beam, int(limits.max()) + 1), np.int32)
         self.ignored = np.zeros((batch, beam), dtype=bool)
+        self.any_word, self.no_end, self.only_end = biases(steps.vocabulary)
 
     def run(self) -> List[List[Found]]:
         """The hypotheses of each sentence, best first."""
@@ -146,25 +149,23 @@ class Search:
         return [sorted(found, key=lambda one: -one.score) for found in self.found]
 
     def bias(self, step: int) -> np.ndarray:
-        """No padding, no end before the shortest length, and at its limit nothing but the end."""
-        bias = np.zeros((1, self.steps.vocabulary), np.float32)
-        bias[:, PAD] = -np.inf
-        if step < self.settings.min_len:
-            bias[:, EOS] = -np.inf
+        """What the search forbids: no end before the shortest length, and at its limit nothing but the end."""
         at_limit = step >= self.limits
+        if at_limit.all():
+            return self.only_end
+        bias = self.no_end if step < self.settings.min_len else self.any_word
         if not at_limit.any():
             return bias
-        only_end = np.full((1, self.steps.vocabulary), -np.inf, np.float32)
-        only_end[:, EOS] = 0.0
-        if at_limit.all():
-            return only_end
-        return np.where(np.repeat(at_limit, self.settings.beam)[:, None], only_end, bias)
+        return np.where(np.repeat(at_limit, self.settings.beam)[:, None], self.only_end, bias)
 
     def collect(self, step: int) -> np.ndarray:
         """Take the hypotheses that end here, among the K best candidates; which candidates end at all, (B, M)."""
         beam, results = self.settings.beam, self.steps.results
         scores, beams = results["scores"], results["beams"]
-        ended = (results["tokens"] == EOS) & (scores > -np.inf)
+        ended = results["tokens"] == EOS
+        if not ended.any():
+            return ended
+        ended &= scores > -np.inf
         ended[:, :beam] &= ~self.ignored
         taken = ended[:, :beam] & ~self.finished[:, None]
         for row, rank in zip(*np.nonzero(taken)):
@@ -182,20 +183,30 @@ class Search:
         beam, results = self.settings.beam, self.steps.results
         ended[:, :beam] |= self.ignored
         order = np.argsort(ended, axis=1, kind="stable")[:, :beam]
-        self.ignored = np.take_along_axis(ended, order, axis=1)
-        beams, tokens, scores = (
-            np.take_along_axis(results[name], order, axis=1) for name in ("beams", "tokens", "scores")
-        )
-        self.history[:, :, :step] = np.take_along_axis(self.history[:, :, :step], beams[:, :, None], axis=1)
+        rows = self.steps.rows
+        self.ignored = ended[rows, order]
+        beams, tokens, scores = (results[name][rows, order] for name in ("beams", "tokens", "scores"))
+        self.history[:, :, :step] = self.history[rows, beams, :step]
         self.history[:, :, step] = tokens
         self.steps.follow(beams, tokens, scores)
-        if self.finished.mean() >= COMPACT_FROM:
+        if np.count_nonzero(self.finished) >= COMPACT_FROM * len(self.finished):
             going = ~self.finished
             self.steps.keep(going)
             self.sentences, self.limits, self.history, self.ignored = (
                 rows[going] for rows in (self.sentences, self.limits, self.history, self.ignored)
             )
             self.finished = np.zeros(len(self.sentences), dtype=bool)
+
+
+def biases(vocabulary: int) -> List[np.ndarray]:
+    """What is added to log-probabilities, (1, V): for any word and the end, any word, and the end alone."""
+    any_word = np.zeros((1, vocabulary), np.float32)
+    any_word[:, PAD] = -np.inf
+    no_end = any_word.copy()
+    no_end[:, EOS] = -np.inf
+    only_end = np.full((1, vocabulary), -np.inf, np.float32)
+    only_end[:, EOS] = 0.0
+    return [any_word, no_end, only_end]
 
 
 def search(

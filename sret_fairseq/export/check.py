@@ -56,7 +56,7 @@ def of_graphs(
 ) -> np.ndarray:
     """The log-probabilities of the graphs, (B, K, T, V), token by token."""
     batch, beam, length = targets.shape
-    sizes = {"batch": batch, "beam": beam, "capacity": length, "biases": 1}
+    sizes = {"batch": batch, "beam": beam, "slots": length * beam, "biases": 1}
     names = [node.name for node in encoder.get_outputs()]
     encoded = dict(zip(names, encoder.run(None, {"tokens": sources.numpy()})))
     feed: Dict[str, np.ndarray] = {"candidates": np.array([1])}

@@ -12,7 +12,7 @@ Inputs:
     token_bias (1, V) or (B * K, V): added to the log-probabilities of the next token; -inf forbids one.
     candidates (1,): M, how many to return for each sentence.
     encoder_mask, cross_keys_n, cross_values_n: what the encoder returned.
-    keys_i, values_i (1, B, H, P, K, D): the caches of the i-th application of a block.
+    keys_i, values_i (1, B, H, P * K, D): the caches of the i-th application of a block.
 
 Outputs:
     candidate_scores, candidate_tokens, candidate_beams (B, M): the best continuations, best first.
@@ -30,9 +30,10 @@ from sret_fairseq.export import sublayers
 from sret_fairseq.export.applications import Application, applications_of
 from sret_fairseq.export.embeddings import embed
 from sret_fairseq.export.graph import Graph, Weights
+from sret_fairseq.export.sublayers import Stream
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
-BEAMS, CACHE = ["batch", "beam"], ["capacity", "beam"]
+BEAMS = ["batch", "beam"]
 
 
 class Step:
@@ -44,24 +45,25 @@ class Step:
         self.tokens = graph.input("tokens", INT64, BEAMS)
         self.step = graph.input("step", INT64, [1])
         self.rows = graph.op("Shape", self.tokens)
+        beams = graph.op("Squeeze", graph.op("Gather", self.rows, graph.integers(1)))
+        self.each_beam = graph.op("Range", graph.constant(0, "int64"), beams, graph.constant(1, "int64"))
         self.own_past = self.own_past_mask()
         self.place = self.cache_place()
 
     def build(self) -> Graph:
         """Build it."""
         graph, cfg = self.graph, self.cfg
-        x = embed(graph, self.decoder, self.tokens, self.step)
+        stream = Stream(embed(graph, self.decoder, self.tokens, self.step))
         order = applications_of(self.decoder)
         cross: List[Tuple[str, str]] = []
         if not cfg.no_cross_attention:
             cross = self.cross_inputs(max(application.number for application in order) + 1)
         for index, application in enumerate(order):
-            x = self.self_attention(x, application, index)
+            stream = self.self_attention(stream, application, index)
             if cross:
-                x = self.cross_attention(x, application, *cross[application.number])
-            x = sublayers.perceptrons(graph, x, application, cfg)
-        if self.decoder.layer_norm is not None:
-            x = sublayers.norm(graph, x, self.decoder.layer_norm)
+                stream = self.cross_attention(stream, application, *cross[application.number])
+            stream = sublayers.perceptrons(graph, stream, application, cfg)
+        x = sublayers.final_norm(graph, stream, self.decoder.layer_norm)
         if self.decoder.project_out_dim is not None:
             x = sublayers.linear(graph, x, self.decoder.project_out_dim)
         self.write_candidates(sublayers.linear(graph, x, self.decoder.output_projection))
@@ -71,23 +73,22 @@ class Step:
         """True where a beam finds its own past: (1, B, 1, K, P, K)."""
         graph = self.graph
         ancestors = graph.input("ancestors", INT64, [*BEAMS, "capacity"])
-        beams = graph.op("Squeeze", graph.op("Gather", self.rows, graph.integers(1)))
-        each = graph.op("Range", graph.constant(0, "int64"), beams, graph.constant(1, "int64"))
-        return graph.op("Equal", graph.op("Unsqueeze", ancestors, graph.integers(0, 2, 5)), each)
+        return graph.op("Equal", graph.op("Unsqueeze", ancestors, graph.integers(0, 2, 5)), self.each_beam)
 
     def cache_place(self) -> str:
-        """Where the caches take this step's keys: (1, B, H, 4), the first indices of (1, B, H, P, K, D)."""
+        """Where the caches take this step's keys: (1, B, H, K, 4), the first indices of (1, B, H, P * K, D)."""
         graph, heads = self.graph, self.cfg.decoder.attention_heads
-        batch = graph.op("Gather", self.rows, graph.integers(0))
+        batch, beams = (graph.op("Gather", self.rows, graph.integers(dim)) for dim in (0, 1))
         count = graph.op("Range", graph.constant(0, "int64"), graph.op("Squeeze", batch), graph.constant(1, "int64"))
-        shape = graph.op("Concat", graph.integers(1), batch, graph.integers(heads, 1), axis=0)
+        slots = graph.op("Add", graph.op("Mul", self.step, beams), self.each_beam)
+        shape = graph.op("Concat", graph.integers(1), batch, graph.integers(heads), beams, graph.integers(1), axis=0)
         parts = [
             graph.integers(0),
-            graph.op("Unsqueeze", count, graph.integers(0, 2, 3)),
-            graph.constant(np.arange(heads).reshape(1, 1, heads, 1), np.int64),
-            self.step,
+            graph.op("Unsqueeze", count, graph.integers(0, 2, 3, 4)),
+            graph.constant(np.arange(heads).reshape(1, 1, heads, 1, 1), np.int64),
+            graph.op("Unsqueeze", slots, graph.integers(0, 1, 2, 4)),
         ]
-        return graph.op("Concat", *(graph.op("Expand", part, shape) for part in parts), axis=3)
+        return graph.op("Concat", *(graph.op("Expand", part, shape) for part in parts), axis=4)
 
     def mask(self, slices: int, strided: bool) -> str:
         """What an application's self-attention adds to its scores: (1, B, 1, K, P * K)."""
@@ -103,21 +104,19 @@ class Step:
         flat = graph.op("Unsqueeze", graph.op("Reshape", allowed, shape), graph.integers(2))
         return sublayers.minus_infinity_unless(graph, flat)
 
-    def self_attention(self, x: str, application: Application, index: int) -> str:
+    def self_attention(self, stream: Stream, application: Application, index: int) -> Stream:
         """The first sublayer of a block; appends to the application's cache."""
         graph, heads, channels = self.graph, self.cfg.decoder.attention_heads, self.cfg.decoder.embed_dim
         attention, residual = application.block.self_attn, application.block.self_attn_residual
-        entered = sublayers.enter(graph, x, residual)
+        entered = sublayers.enter(graph, stream, residual)
         query, *new = sublayers.split_heads(graph, entered, attention.qkv_proj, 3, heads, self.rows, True)
-        width, seen = channels // heads, []
+        shape, seen = [1, "batch", heads, "slots", channels // heads], []
         for kind, tensor in zip(("keys", "values"), new):
-            shape = [1, "batch", heads, *CACHE, width]
-            cache = graph.op("ScatterND", graph.input(f"{kind}_{index}", FLOAT, shape), self.place, tensor)
-            graph.output(f"new_{kind}_{index}", cache, FLOAT, shape)
-            seen.append(graph.op("Reshape", cache, graph.integers(1, 0, heads, -1, width)))
+            seen.append(graph.op("ScatterND", graph.input(f"{kind}_{index}", FLOAT, shape), self.place, tensor))
+            graph.output(f"new_{kind}_{index}", seen[-1], FLOAT, shape)
         mask = self.mask(application.slices, application.permuted)
         out = sublayers.attend(graph, query, sublayers.transposed(graph, seen[0]), seen[1], mask, channels)
-        return sublayers.leave(graph, x, out, attention.out_proj, residual, application.pass_index)
+        return sublayers.leave(graph, stream, out, attention.out_proj, residual, application.pass_index)
 
     def cross_inputs(self, blocks: int) -> List[Tuple[str, str]]:
         """The encoder's keys and values for each block."""
@@ -132,14 +131,14 @@ class Step:
             for number in range(blocks)
         ]
 
-    def cross_attention(self, x: str, application: Application, keys: str, values: str) -> str:
+    def cross_attention(self, stream: Stream, application: Application, keys: str, values: str) -> Stream:
         """The second sublayer of a block."""
         graph, heads, channels = self.graph, self.cfg.decoder.attention_heads, self.cfg.decoder.embed_dim
         attention, residual = application.block.cross_attn, application.block.cross_attn_residual
-        entered = sublayers.enter(graph, x, residual)
+        entered = sublayers.enter(graph, stream, residual)
         (query,) = sublayers.split_heads(graph, entered, attention.q_proj, 1, heads, self.rows, True)
         out = sublayers.attend(graph, query, keys, values, "encoder_mask", channels)
-        return sublayers.leave(graph, x, out, attention.out_proj, residual, application.pass_index)
+        return sublayers.leave(graph, stream, out, attention.out_proj, residual, application.pass_index)
 
     def write_candidates(self, logits: str) -> None:
         """Declare the search's outputs: first the best tokens of each hypothesis, then of each sentence."""

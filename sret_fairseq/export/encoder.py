@@ -13,6 +13,7 @@ from sret_fairseq.export import sublayers
 from sret_fairseq.export.applications import Application, applications_of
 from sret_fairseq.export.embeddings import embed
 from sret_fairseq.export.graph import Graph, Weights
+from sret_fairseq.export.sublayers import Stream
 
 
 def build(model: nn.Module, weights: Weights, int8: bool) -> Graph:
@@ -23,27 +24,24 @@ def build(model: nn.Module, weights: Weights, int8: bool) -> Graph:
     length = graph.op("Squeeze", graph.op("Gather", rows, graph.integers(1)))
     places = graph.op("Range", graph.constant(0, "int64"), length, graph.constant(1, "int64"))
     real = graph.op("Not", graph.op("Equal", tokens, graph.constant(encoder.padding_idx, "int64")))
-    x = embed(graph, encoder, tokens, places)
+    stream = Stream(embed(graph, encoder, tokens, places))
     for application in applications_of(encoder):
         interleaved = application.permuted and cfg.slice_permutation != "none"
-        x = apply(
-            graph, x, application, rows, attention_mask(graph, places, real, application.slices, interleaved), cfg
-        )
-    if encoder.layer_norm is not None:
-        x = sublayers.norm(graph, x, encoder.layer_norm)
-    write_outputs(graph, model, x, rows, real)
+        mask = attention_mask(graph, places, real, application.slices, interleaved)
+        stream = apply(graph, stream, application, rows, mask, cfg)
+    write_outputs(graph, model, sublayers.final_norm(graph, stream, encoder.layer_norm), rows, real)
     return graph
 
 
-def apply(graph: Graph, x: str, application: Application, rows: str, mask: str, cfg: Any) -> str:
-    """A pass of a block, and the NLL behind it: (N, C) -> (N, C)."""
+def apply(graph: Graph, stream: Stream, application: Application, rows: str, mask: str, cfg: Any) -> Stream:
+    """A pass of a block, and the NLL behind it."""
     part, pass_index = application.block, application.pass_index
     attention, residual = part.self_attn, part.self_attn_residual
-    entered = sublayers.enter(graph, x, residual)
+    entered = sublayers.enter(graph, stream, residual)
     query, keys, values = sublayers.split_heads(graph, entered, attention.qkv_proj, 3, attention.heads, rows, True)
     out = sublayers.attend(graph, query, sublayers.transposed(graph, keys), values, mask, cfg.encoder.embed_dim)
-    x = sublayers.leave(graph, x, out, attention.out_proj, residual, pass_index)
-    return sublayers.perceptrons(graph, x, application, cfg)
+    stream = sublayers.leave(graph, stream, out, attention.out_proj, residual, pass_index)
+    return sublayers.perceptrons(graph, stream, application, cfg)
 
 
 def attention_mask(graph: Graph, places: str, real: str, slices: int, interleaved: bool) -> str:

@@ -98,18 +98,18 @@ class Graph:
         """x times a constant of one number, or one for each channel."""
         return x if np.all(factor == 1) else self.op("Mul", x, self.constant(factor))
 
-    def linear(self, x: str, weight: np.ndarray, bias: Optional[np.ndarray]) -> str:
-        """``x @ weight.T + bias``: (N, C) -> (N, D), with weight (D, C)."""
+    def linear(self, x: str, weight: np.ndarray, bias: Optional[np.ndarray], factor: float = 1.0) -> str:
+        """``factor * (x @ weight.T + bias)``: (N, C) -> (N, D), with weight (D, C)."""
         if not self.int8:
             inputs = [x, self.constant(weight)] + ([] if bias is None else [self.constant(bias)])
-            return self.op("Gemm", *inputs, transB=1)
+            return self.op("Gemm", *inputs, transB=1, alpha=factor, beta=factor)
         quantised, scales = quantise(weight)
         rows, step, zero = self.ops("DynamicQuantizeLinear", [x], 3)
         transposed = self.op("Transpose", self.constant(quantised, np.int8), perm=[1, 0])
         product = self.op("MatMulInteger", rows, transposed, zero, self.constant(0, np.int8))
-        scale = self.op("Mul", step, self.constant(scales))
+        scale = self.op("Mul", step, self.constant(factor * scales))
         product = self.op("Mul", self.op("Cast", product, to=TensorProto.FLOAT), scale)
-        return product if bias is None else self.op("Add", product, self.constant(bias))
+        return product if bias is None else self.op("Add", product, self.constant(factor * bias))
 
     def embedding(self, table: np.ndarray, indices: str) -> str:
         """Rows of a table (V, C): indices (...) -> (..., C)."""

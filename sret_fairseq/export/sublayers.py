@@ -1,6 +1,6 @@
 """The sublayers of a block as ONNX operators. The stream is (N, C): all tokens of all sentences below one another."""
 
-from typing import Any, List, Tuple
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 from torch import Tensor, nn
@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from sret_fairseq.errors import require
 from sret_fairseq.export.applications import Application
 from sret_fairseq.export.graph import Graph
+
+LEAST_SCALE = 1e-3
 
 
 def array(parameter: Tensor) -> np.ndarray:
@@ -25,10 +27,11 @@ def linear(graph: Graph, x: str, layer: nn.Linear) -> str:
     return graph.linear(x, array(layer.weight), None if layer.bias is None else array(layer.bias))
 
 
-def norm(graph: Graph, x: str, layer_norm: nn.Module) -> str:
-    """LayerNorm."""
+def norm(graph: Graph, x: str, layer_norm: nn.Module, scale: float = 1.0) -> str:
+    """LayerNorm of ``scale * x``: that of x, but for an epsilon that is small to x as it was to ``scale * x``."""
     weight, bias = graph.constant(array(layer_norm.weight)), graph.constant(array(layer_norm.bias))
-    return graph.op("LayerNormalization", x, weight, bias, axis=-1, epsilon=float(layer_norm.eps))
+    epsilon = float(layer_norm.eps) / scale**2
+    return graph.op("LayerNormalization", x, weight, bias, axis=-1, epsilon=epsilon)
 
 
 def activation(graph: Graph, x: str, name: str) -> str:
@@ -43,6 +46,18 @@ def activation(graph: Graph, x: str, name: str) -> str:
     return graph.op(plain[name], x)
 
 
+class Stream(NamedTuple):
+    """The stream, ``scale * x``. What c1 multiplies it by is kept in the scale, which costs nothing when translating.
+
+    Attributes:
+        x: (N, C).
+        scale: above 0.
+    """
+
+    x: str
+    scale: float = 1.0
+
+
 def factors(connection: nn.Module, pass_index: int) -> Tuple[np.ndarray, np.ndarray]:
     """c1 and c2 of a residual connection in a pass: (1,) or (C,) each."""
     coefficients = connection.coefficients
@@ -54,34 +69,62 @@ def factors(connection: nn.Module, pass_index: int) -> Tuple[np.ndarray, np.ndar
     return 1 + coefficients.scale * identity, coefficients.scale * (1 + residual)
 
 
-def enter(graph: Graph, x: str, connection: nn.Module) -> str:
+def enter(graph: Graph, stream: Stream, connection: nn.Module) -> str:
     """What the function of a sublayer reads of the stream."""
-    return norm(graph, x, connection.layer_norm) if connection.normalize_before else x
+    if connection.normalize_before:
+        return norm(graph, stream.x, connection.layer_norm, stream.scale)
+    return unscaled(graph, stream)
 
 
-def leave(graph: Graph, x: str, hidden: str, last: nn.Linear, connection: nn.Module, pass_index: int) -> str:
-    """The stream behind a sublayer whose last layer reads ``hidden``. That layer takes in c2 if all passes share it."""
+def unscaled(graph: Graph, stream: Stream) -> str:
+    """The stream itself."""
+    return graph.scaled(stream.x, np.full(1, stream.scale))
+
+
+def times(graph: Graph, stream: Stream, factor: np.ndarray) -> Stream:
+    """The stream times c1; in its scale if that stays a handy positive number."""
+    scale = stream.scale * float(factor[0])
+    if factor.size == 1 and LEAST_SCALE <= scale <= 1 / LEAST_SCALE:
+        return Stream(stream.x, scale)
+    return Stream(graph.scaled(stream.x, stream.scale * factor))
+
+
+def leave(graph: Graph, stream: Stream, hidden: str, last: nn.Linear, connection: nn.Module, pass_index: int) -> Stream:
+    """The stream behind a sublayer whose last layer reads ``hidden``."""
     c1, c2 = factors(connection, pass_index)
     weight, bias = array(last.weight), array(last.bias)
-    if connection.coefficients.passes == 1:
-        branch = graph.linear(hidden, (weight * c2[:, None]).astype(np.float32), bias * c2)
+    stream = times(graph, stream, c1)
+    c2 = c2 / stream.scale
+    if c2.size == 1:
+        branch = graph.linear(hidden, weight, bias, float(c2[0]))
     else:
         branch = graph.scaled(graph.linear(hidden, weight, bias), c2)
-    x = graph.op("Add", graph.scaled(x, c1), branch)
-    return x if connection.normalize_before else norm(graph, x, connection.layer_norm)
+    x = graph.op("Add", stream.x, branch)
+    if connection.normalize_before:
+        return Stream(x, stream.scale)
+    return Stream(norm(graph, x, connection.layer_norm, stream.scale))
 
 
-def feed_forward(graph: Graph, x: str, mlp: nn.Module, connection: nn.Module, name: str, pass_index: int) -> str:
+def feed_forward(
+    graph: Graph, stream: Stream, mlp: nn.Module, connection: nn.Module, name: str, pass_index: int
+) -> Stream:
     """A sublayer with a two-layer perceptron: the FFN, or an NLL."""
-    hidden = graph.linear(enter(graph, x, connection), array(mlp.fc1.weight), array(mlp.fc1.bias))
-    return leave(graph, x, activation(graph, hidden, name), mlp.fc2, connection, pass_index)
+    hidden = graph.linear(enter(graph, stream, connection), array(mlp.fc1.weight), array(mlp.fc1.bias))
+    return leave(graph, stream, activation(graph, hidden, name), mlp.fc2, connection, pass_index)
 
 
-def perceptrons(graph: Graph, x: str, application: Application, cfg: Any) -> str:
+def perceptrons(graph: Graph, stream: Stream, application: Application, cfg: Any) -> Stream:
     """The FFN at the end of a block, and the NLL behind it."""
     part, pass_index, nll = application.block, application.pass_index, application.projection
-    x = feed_forward(graph, x, part.ffn, part.ffn_residual, cfg.activation_fn, pass_index)
-    return feed_forward(graph, x, nll.mlp, nll.residual, "gelu", pass_index) if cfg.nll_ratio > 0 else x
+    stream = feed_forward(graph, stream, part.ffn, part.ffn_residual, cfg.activation_fn, pass_index)
+    return feed_forward(graph, stream, nll.mlp, nll.residual, "gelu", pass_index) if cfg.nll_ratio > 0 else stream
+
+
+def final_norm(graph: Graph, stream: Stream, layer_norm: Optional[nn.Module]) -> str:
+    """What a side returns: the stream, normalised if it has a LayerNorm of its own."""
+    if layer_norm is None:
+        return unscaled(graph, stream)
+    return norm(graph, stream.x, layer_norm, stream.scale)
 
 
 def split_heads(
