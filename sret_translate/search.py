@@ -50,32 +50,30 @@ class Steps:
         self.arrays["scores"] = np.zeros((batch, beam), np.float32)
         self.arrays["scores"][:, 1:] = -np.inf  # at first all beams are one
         self.arrays["ancestors"] = np.full((batch, beam, 0), -1)
-        self.caches = [name for name in self.shapes if name.startswith(("keys_", "values_"))]
-        for name in self.caches:
-            _, _, heads, _, width = self.shapes[name]
-            self.arrays[name] = np.zeros((1, batch, heads, 0, width), np.float32)
+        self.names = [name for name in self.shapes if name.startswith(("keys_", "values_"))]
+        _, _, heads, _, width = self.shapes[self.names[0]]
+        # All in one piece: the system gives large pieces of memory in large pages, in half the time.
+        self.caches = np.zeros((len(self.names), 1, batch, heads, 0, width), np.float32)
         self.results: Dict[str, np.ndarray] = {}
         self.grow()
 
     def grow(self) -> None:
         """Make room for more steps."""
-        steps = self.arrays["ancestors"].shape[2]
-        for name in self.caches:
-            _, batch, heads, slots, width = self.arrays[name].shape
-            larger = np.zeros((1, batch, heads, slots + BLOCK * self.beam, width), np.float32)
-            larger[:, :, :, :slots] = self.arrays[name]
-            self.arrays[name] = larger
-        ancestors = np.full((self.batch, self.beam, steps + BLOCK), -1)
-        ancestors[:, :, :steps] = self.arrays["ancestors"]
-        self.arrays["ancestors"] = ancestors
+        *outer, slots, width = self.caches.shape
+        larger = np.zeros((*outer, slots + BLOCK * self.beam, width), np.float32)
+        larger[..., :slots, :] = self.caches
+        self.caches = larger
+        old = self.arrays["ancestors"]
+        self.arrays["ancestors"] = np.full((*old.shape[:2], old.shape[2] + BLOCK), -1)
+        self.arrays["ancestors"][:, :, : old.shape[2]] = old
         self.bind()
 
     def keep(self, rows: np.ndarray) -> None:
         """Go on with some of the sentences only."""
+        self.caches = np.compress(rows, self.caches, axis=2)
         for name, array in self.arrays.items():
-            dim = self.shapes[name].index("batch") if "batch" in self.shapes[name] else None
-            if dim is not None:
-                self.arrays[name] = np.compress(rows, array, axis=dim)
+            if "batch" in self.shapes[name]:
+                self.arrays[name] = np.compress(rows, array, axis=self.shapes[name].index("batch"))
         self.batch = int(rows.sum())
         self.bind()
 
@@ -85,8 +83,10 @@ class Steps:
         self.binding = self.session.io_binding()
         for name, array in self.arrays.items():
             self.bind_input(name, array)
-            if name in self.caches:
-                self.binding.bind_ortvalue_output(f"new_{name}", onnxruntime.OrtValue.ortvalue_from_numpy(array))
+        for name, cache in zip(self.names, self.caches):
+            value = onnxruntime.OrtValue.ortvalue_from_numpy(cache)
+            self.binding.bind_ortvalue_input(name, value)
+            self.binding.bind_ortvalue_output(f"new_{name}", value)
         count = (self.batch, int(self.arrays["candidates"][0]))
         for name, dtype in (("scores", np.float32), ("tokens", np.int64), ("beams", np.int64)):
             self.results[name] = np.empty(count, dtype)
