@@ -54,9 +54,8 @@ MUTANTS = [
            "layers/test_recursion.py"),
     Mutant("attention weights of the first application", RECURSION, "number == len(layouts) - 1", "number == 0",
            "layers/test_recursion.py"),
-    Mutant("a block is registered twice", RECURSION, "        self.reverse = cfg.recursion_reverse\n",
-           "        self.reverse = cfg.recursion_reverse\n        self.again = Block(cfg, side, cross_attention)\n"
-           "        self.blocks = nn.ModuleList([self.again])\n", "test_model.py"),
+    Mutant("a block is registered twice", RECURSION, "        self.projections = nn.ModuleList(",
+           "        self.again = self.blocks[0]\n        self.projections = nn.ModuleList(", "test_model.py"),
     Mutant("recomputation starts one pass late", RECURSION, "self.applied, first=first,",
            "self.applied, first=first + 1,", "test_training.py"),
     Mutant("the scale is that of the passes that run", "layers/block.py", "_trained_recursions", "_recursions",

@@ -56,6 +56,12 @@ BATCHES = [
 
 
 @pytest.fixture(scope="module")
+def plain(toy):
+    """What fairseq-generate prints without further options."""
+    return generated(toy)
+
+
+@pytest.fixture(scope="module")
 def one_by_one(toy):
     return translated(toy)
 
@@ -80,10 +86,10 @@ def test_generate_does_not_depend_on_its_batches(toy):
         assert_same_hypotheses(generated(toy, *batches), expected)
 
 
-def test_results_path(toy, tmp_path):
+def test_results_path(toy, plain, tmp_path):
     """--results-path puts the same lines into a file."""
     assert lines_of(generated(toy, "--results-path", tmp_path), "H") == []
-    assert_same_hypotheses((tmp_path / "generate-test.txt").read_text(), generated(toy))
+    assert_same_hypotheses((tmp_path / "generate-test.txt").read_text(), plain)
 
 
 def test_nbest(toy):
@@ -97,9 +103,9 @@ def test_nbest(toy):
         assert [float(row[1]) for row in mine] == sorted((float(row[1]) for row in mine), reverse=True)
 
 
-def test_prefix_size(toy):
+def test_prefix_size(toy, plain):
     """--prefix-size: hypotheses begin with so many words of the reference."""
-    said, free = generated(toy, "--prefix-size", 3), generated(toy)
+    said, free = generated(toy, "--prefix-size", 3), plain
     references = lines_of(said, "T")
     assert [words(row)[:3] for row in lines_of(said, "H")] == [words(row)[:3] for row in references]
     assert [words(row)[:3] for row in lines_of(free, "H")] != [words(row)[:3] for row in references]
@@ -116,9 +122,9 @@ def test_score_reference(toy):
     assert_same_hypotheses(generated(toy, "--score-reference", "--batch-size", 1), said)
 
 
-def test_the_best_hypothesis_scored_as_reference(toy, tmp_path):
+def test_the_best_hypothesis_scored_as_reference(toy, plain, tmp_path):
     """What beam search finds for the test set gets the same scores when it is given as the reference."""
-    found = lines_of(generated(toy), "H")
+    found = lines_of(plain, "H")
     (tmp_path / "test.xx").write_text((toy.folder / "test.xx").read_text())
     (tmp_path / "test.yy").write_text("".join(row[2] + "\n" for row in found))
     for language in ("xx", "yy"):
@@ -145,7 +151,7 @@ def test_constraints(toy, tmp_path, order):
         assert "C" in texts[0][texts[0].index("K J") :]
 
 
-def test_print_alignment(toy):
+def test_print_alignment(toy, plain):
     """--print-alignment: hard gives each word a source word, soft a row of weights that sum to 1."""
     hard, soft = generated(toy, "--print-alignment"), generated(toy, "--print-alignment", "soft")
     for source, hypothesis, pairs, rows in zip(
@@ -156,14 +162,14 @@ def test_print_alignment(toy):
         assert [sum(row) for row in columns] == pytest.approx([1.0] * len(columns), abs=1e-4)
         best = [max(range(len(row) - 1), key=row.__getitem__) for row in columns[:-1]]
         assert words(pairs) == [f"{source_word}-{word}" for word, source_word in enumerate(best)]
-    assert_same_hypotheses(hard, generated(toy))
+    assert_same_hypotheses(hard, plain)
 
 
-def test_ensemble_of_two_files(toy):
+def test_ensemble_of_two_files(toy, plain):
     """--path A:B decodes with both: other scores than either's, and the same in either order."""
     both = generated(toy, path=f"{toy.path}:{toy.other}")
     assert_same_hypotheses(generated(toy, path=f"{toy.other}:{toy.path}"), both)
-    alone = (generated(toy), generated(toy, path=toy.other))
+    alone = (plain, generated(toy, path=toy.other))
     scores = [[row[1] for row in lines_of(said, "H")] for said in (both, *alone)]
     assert scores[0] != scores[1] and scores[0] != scores[2]
 
@@ -202,11 +208,11 @@ def test_seed(toy, options):
     ],
     ids=lambda words: " ".join(map(str, words)),
 )
-def test_options_of_the_search_have_an_effect(toy, options):
+def test_options_of_the_search_have_an_effect(toy, plain, options):
     """Every sentence is answered, otherwise than without the option."""
-    said, plain = lines_of(generated(toy, *options), "H"), lines_of(generated(toy), "H")
-    assert [row[0] for row in said] == [row[0] for row in plain]
-    assert said != plain
+    said, without = lines_of(generated(toy, *options), "H"), lines_of(plain, "H")
+    assert [row[0] for row in said] == [row[0] for row in without]
+    assert said != without
 
 
 def test_two_searches_are_refused(toy):
@@ -215,9 +221,9 @@ def test_two_searches_are_refused(toy):
         generated(toy, "--diverse-beam-groups", 4, "--match-source-len")
 
 
-def test_fp16_on_a_cpu(toy):
+def test_fp16_on_a_cpu(toy, plain):
     """--fp16 decodes on a CPU as well, with the scores of float32 to half precision."""
-    half, full = lines_of(generated(toy, "--fp16"), "H"), lines_of(generated(toy), "H")
+    half, full = lines_of(generated(toy, "--fp16"), "H"), lines_of(plain, "H")
     assert [float(row[1]) for row in half] == pytest.approx([float(row[1]) for row in full], abs=0.02)
     assert [row[1] for row in half] != [row[1] for row in full]
 

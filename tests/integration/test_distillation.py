@@ -1,12 +1,14 @@
 """fairseq's commands with soft-label distillation: training, resuming, two processes, Hydra, translating."""
 
 import json
+import shutil
 
 import pytest
 import torch
 
 from sret_fairseq.criterions.distillation import SoftDistillation
 from sret_fairseq.criterions.teacher import Teacher
+from support.commands import fairseq
 from support.models import not_on_python_3_10, python
 from support.training import (
     BATCHES,
@@ -51,24 +53,21 @@ def asked(monkeypatch):
     return calls
 
 
-def test_train_and_translate_by_command(data, tmp_path):
+def test_train_and_translate_by_command(data, teacher, tmp_path):
     """As a user types it: the soft loss falls and is logged, and the student translates when its teacher is gone."""
-    common = (data, "--user-dir", "sret_fairseq", "--cpu", *BATCHES.split(), "--optimizer", "adam", "--lr", "0.005")
-    common += ("--log-format", "json", "--log-interval", 1)
-    hard = ("--criterion", "label_smoothed_cross_entropy", "--max-update", 60, "--save-dir", tmp_path / "teacher")
-    python("-m", "fairseq_cli.train", *common, *TEACHER.split(), *hard)
-    teacher = tmp_path / "teacher" / "checkpoint_last.pt"
-    words = soft(
-        teacher, "--distillation-temperature 2 --hard-weight 0.2 --label-smoothing 0.1 --max-update 40"
-    ).split()
-    said = python("-m", "fairseq_cli.train", *common, *MODEL.split(), *words, "--save-dir", tmp_path / "student")
+    gone = shutil.copy(teacher, tmp_path / "teacher.pt")
+    plugin = (data, "--user-dir", "sret_fairseq", "--cpu")
+    words = "--distillation-temperature 2 --hard-weight 0.2 --label-smoothing 0.1 --max-update 40 --log-format json"
+    words = f"{MODEL} {BATCHES} --optimizer adam --lr 0.005 --log-interval 1 {soft(gone, words)} --save-dir {tmp_path}"
+    status, said = fairseq("train", *plugin, *words.split())
+    assert status == 0, said
     records = [json.loads(line[line.index("{") :]) for line in said.splitlines() if '"train_soft_loss"' in line]
     assert float(records[-1]["train_soft_loss"]) < float(records[0]["train_soft_loss"])
-    assert '"valid_soft_loss"' in said and f"loading the teacher {teacher}" in said
-    teacher.unlink()
-    student = ("--path", tmp_path / "student" / "checkpoint_last.pt", "--required-batch-size-multiple", 1)
-    said = python("-m", "fairseq_cli.generate", data, "--user-dir", "sret_fairseq", "--cpu", *student)
-    assert sum(line.startswith("H-") for line in said.splitlines()) == 12
+    assert '"valid_soft_loss"' in said and f"loading the teacher {gone}" in said
+    gone.unlink()
+    student = ("--path", tmp_path / "checkpoint_last.pt", "--required-batch-size-multiple", 1)
+    status, said = fairseq("generate", *plugin, *student)
+    assert status == 0 and sum(line.startswith("H-") for line in said.splitlines()) == 12
 
 
 def test_a_student_of_its_teachers_kind_nears_it(data, teacher, tmp_path):
@@ -131,6 +130,7 @@ def test_student_in_half_precision(precision, data, teacher, tmp_path):
 
 
 @not_on_python_3_10
+@pytest.mark.slow
 def test_hydra(data, teacher, tmp_path):
     """fairseq-hydra-train takes every option; a bad one is refused in one sentence."""
     options = {"teacher": teacher, "distillation_temperature": 2.0, "hard_weight": 0.25, "teacher_top_k": 5}

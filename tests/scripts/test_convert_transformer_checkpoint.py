@@ -11,10 +11,10 @@ from fairseq.models.transformer import TransformerModel
 
 from sret_fairseq.model import SretTransformerModel
 from support.checkpoints import Payload, write_checkpoint
-from support.models import PAD, REPOSITORY, SIZES, Task, lengths, pad, python, source, target
+from support.commands import fairseq
+from support.models import PAD, SIZES, Task, lengths, pad, source, target
 from support.training import weights_of
 
-SCRIPTS = REPOSITORY / "scripts"
 LAYERS = {"encoder_layers": 4, "decoder_layers": 6}
 PRE_NORM = {"encoder_normalize_before": True, "decoder_normalize_before": True}
 ONE_PASS = ("--encoder-recursions", 1, "--decoder-recursions", 1)
@@ -352,7 +352,13 @@ SMALL = (
 RESETS = ("--reset-optimizer", "--reset-dataloader", "--reset-meters", "--reset-lr-scheduler")
 
 
-@pytest.mark.slow
+def succeed(command, *words) -> str:
+    """Run a command of fairseq to its good end; what it says."""
+    status, said = fairseq(command, *words)
+    assert status == 0, said
+    return said
+
+
 @pytest.mark.parametrize(
     "model, criterion, start",
     [
@@ -361,27 +367,28 @@ RESETS = ("--reset-optimizer", "--reset-dataloader", "--reset-meters", "--reset-
     ],
     ids=["one-embedding-finetune", "adaptive-softmax-restore"],
 )
-def test_training_goes_on(tmp_path, model, criterion, start):
+def test_training_goes_on(convert, capsys, tmp_path, model, criterion, start):
     """Train a transformer, convert it, train on with the options that the script names, translate: by the commands."""
     text, old, converted, new = (tmp_path / name for name in ("text", "old", "sret.pt", "new"))
     text.with_suffix(".xx").write_text("a b c d\ne f\ng h a\n" * 6)
     text.with_suffix(".yy").write_text("D C B A\nF E\nA H G\n" * 6)
     splits = ("--trainpref", text, "--validpref", text, "--testpref", text, "--joined-dictionary")
-    python("-m", "fairseq_cli.preprocess", "-s", "xx", "-t", "yy", "--destdir", tmp_path / "bin", *splits)
+    succeed("preprocess", "-s", "xx", "-t", "yy", "--destdir", tmp_path / "bin", *splits)
     settings = f"--optimizer adam --lr 0.005 --max-tokens 60 --max-update 5 --num-workers 0 --criterion {criterion}"
-    train = ("-m", "fairseq_cli.train", tmp_path / "bin", *settings.split(), "--cpu", "--ddp-backend", "legacy_ddp")
-    python(*train, "--arch", "transformer", *SMALL.split(), *model.split(), "--save-dir", old)
+    train = (tmp_path / "bin", *settings.split(), "--cpu", "--ddp-backend", "legacy_ddp")
+    succeed("train", *train, "--arch", "transformer", *SMALL.split(), *model.split(), "--save-dir", old)
 
-    checkpoint = old / "checkpoint_last.pt"
-    said = python(SCRIPTS / "convert_transformer_checkpoint.py", "--input", checkpoint, "--output", converted)
+    capsys.readouterr()
+    convert(old / "checkpoint_last.pt", output=converted)
+    said = capsys.readouterr().out
     advice = next(line for line in said.splitlines() if line.startswith("Train it with: "))
     option, path, *words = shlex.split(advice.removeprefix("Train it with: "))
     assert (option, path) == ("--finetune-from-model", str(converted))
     plugin = ("--user-dir", "sret_fairseq")
-    said = python(*train, *plugin, *words, *start, path, "--save-dir", new)
+    said = succeed("train", *train, *plugin, *words, *start, path, "--save-dir", new)
     assert "sret.pt (epoch 1 @ 0 updates)" in said and "done training" in said
 
     both = f"{converted}{os.pathsep}{new / 'checkpoint_last.pt'}"
     limits = "--cpu --beam 2 --max-len-b 5 --num-workers 0 --required-batch-size-multiple 1".split()
-    said = python("-m", "fairseq_cli.generate", tmp_path / "bin", *plugin, "--path", both, *limits)
+    said = succeed("generate", tmp_path / "bin", *plugin, "--path", both, *limits)
     assert "Translated 18 sentences" in said
