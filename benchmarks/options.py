@@ -4,7 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
-from common import figures
+from common import output
 
 BENCHMARKS = {
     "train": "training tokens/s",
@@ -44,7 +44,7 @@ def parse(words):
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs/benchmarks", help="default: runs/benchmarks")
     settings = parser.parse_args(words)
 
-    figures.output_folder(settings.out)
+    output.picture_folder(settings.out)
     settings.words = words
     settings.pairs = settings.pairs or (1 if settings.quick else 7)
     usual = ["tiny"] if settings.quick else ["base", "big"] if settings.device == "cuda" else ["tiny", "base"]

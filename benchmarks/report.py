@@ -13,8 +13,8 @@ import torch
 from benchmarks import devices
 from benchmarks.comparison import Comparison
 from benchmarks.options import REPOSITORY
-from common import figures, files, tables
-from common import provenance as surroundings
+from common import files, output
+from common import provenance
 
 
 @dataclass
@@ -87,7 +87,7 @@ def write(report: Report, settings) -> None:
     quick = "-quick" if settings.quick else ""
     stem = settings.out / f"{settings.benchmark}-{settings.device}{quick}"
     notes = report.notes + (["--quick: this shows that all works, not how fast."] if settings.quick else [])
-    print(tables.markdown(report.table), *(f"- {note}" for note in notes), sep="\n")
+    print(output.markdown(report.table), *(f"- {note}" for note in notes), sep="\n")
     files.write_json(Path(f"{stem}.json"), {**circumstances(settings), "notes": notes, "rows": report.rows})
     write_picture(report, Path(f"{stem}.png"), f"{settings.benchmark}, {settings.device}{quick}")
     print(f"Written: {stem}.json and {stem}.png")
@@ -95,28 +95,28 @@ def write(report: Report, settings) -> None:
 
 def write_picture(report: Report, path: Path, title: str) -> None:
     """Draw a report's picture, whole or not at all."""
-    figure = figures.new(figsize=(8, 5))
+    figure = output.new_figure(figsize=(8, 5))
     axes = figure.subplots()
     report.draw(axes)
     axes.set_title(title)
-    figures.save(figure, path)
+    output.save_figure(figure, path)
 
 
 def circumstances(settings) -> dict:
     """What the numbers depend on: command, date, code, versions, machine and settings."""
-    machine = surroundings.hardware()
+    machine = provenance.hardware()
     del machine["host"]
     return {
         "benchmark": settings.benchmark,
         "command": f"bash benchmarks/run.sh {shlex.join(settings.words)}",
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        **surroundings.commit(REPOSITORY),
+        **provenance.commit(REPOSITORY),
         "machine": {**machine, "processor": processor()},
         "threads": torch.get_num_threads(),
         "precision": str(devices.dtype(settings.device)).removeprefix("torch."),
         "matrix_product_flops_per_second": devices.matrix_product_rate() if settings.device == "cuda" else None,
         "environment": {name: value for name, value in os.environ.items() if name.startswith(("MALLOC_", "OMP_"))},
-        "versions": surroundings.packages(),
+        "versions": provenance.packages(),
     }
 
 

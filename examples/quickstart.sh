@@ -94,8 +94,8 @@ export PYTHONUNBUFFERED=1 OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores < 4 ? core
 read -ra precision < <("$bin/python" -c '
 import sys
 sys.path.insert(0, sys.argv[1])
-import surroundings
-print(*surroundings.precision(surroundings.hardware()["gpus"][:1]))' "$root/scripts")
+from common import provenance
+print(*provenance.precision(provenance.hardware()["gpus"][:1]))' "$root/scripts")
 training=(--max-update "$updates" ${precision[@]+"${precision[@]}"})
 
 # fairseq drops the sentences of a last batch that is no multiple of 8 unless told otherwise.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from common import command
 from common.checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file, save
 
 
@@ -135,7 +136,7 @@ def parse_args():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     package_file("patches/safe_globals.py")["allow_fairseq_globals"]()
     args = parse_args()
@@ -146,4 +147,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

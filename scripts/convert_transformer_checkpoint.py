@@ -22,8 +22,7 @@ from fairseq.models.transformer import TransformerModel
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from common import checkpoints
-from common import loading as trained
+from common import checkpoints, command, loading
 from sret_fairseq import options
 from sret_fairseq.model import SretTransformerModel
 from sret_fairseq.summary import parameter_counts, summary_lines
@@ -323,7 +322,7 @@ def parse_args() -> argparse.Namespace:
         help="what a block gets of the layers that its passes stand for: the first, the average of all, or layers "
         "spread evenly over the stack, its first and last among them (default: average)",
     )
-    parser.add_argument("--seed", type=trained.seed, default=1, help="of what starts at random (default: 1)")
+    parser.add_argument("--seed", type=loading.seed, default=1, help="of what starts at random (default: 1)")
     options.add_args(parser)
     args = parser.parse_args()
     for side in options.SIDES:
@@ -367,4 +366,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

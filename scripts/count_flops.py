@@ -28,7 +28,7 @@ from fairseq import options as fairseq_options
 from fairseq.data import Dictionary
 from fairseq.models import ARCH_MODEL_NAME_REGISTRY, ARCH_MODEL_REGISTRY
 
-from common import figures, tables
+from common import command, output
 from sret_fairseq import summary
 from sret_fairseq.model import SretTransformerModel
 from sret_fairseq.options import SIDES
@@ -188,13 +188,13 @@ def table(rows):
     for part, sizes, costs in rows:
         millions = (f"{cost / 1e6:,.2f}" for cost in costs)
         cells.append([part, *(f"{size:,}" for size in sizes), ratio(sizes), *millions, ratio(costs)])
-    return tables.markdown(cells)
+    return output.markdown(cells)
 
 
 def draw(rows, labels, title):
     """A figure with a pair of bars for each part that computes anything."""
     parts, pairs = zip(*((part, costs) for part, _, costs in rows[:-1] if any(costs)))
-    figure = figures.new(figsize=(8, 1 + 0.5 * len(parts)))
+    figure = output.new_figure(figsize=(8, 1 + 0.5 * len(parts)))
     axes = figure.subplots()
     for index, (label, costs) in enumerate(zip(labels, zip(*pairs))):
         places = [place + 0.4 * index - 0.2 for place in range(len(parts))]
@@ -230,7 +230,7 @@ def parse_args():
     return command, words
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     logging.disable(logging.INFO)
     command, words = parse_args()
@@ -246,10 +246,10 @@ def main():
     print(f"{title}; one forward pass; a multiplication with its addition is 2 FLOP.\n\n{table(rows)}")
     if command.csv:
         lines = [(part, *sizes, ratio(sizes), *costs, ratio(costs)) for part, sizes, costs in rows]
-        figures.write_csv(command.csv, HEADER, lines)
+        output.write_csv(command.csv, HEADER, lines)
     if command.png:
-        figures.save(draw(rows, (args.arch, f"beside: {beside.arch}"), title), command.png)
+        output.save_figure(draw(rows, (args.arch, f"beside: {beside.arch}"), title), command.png)
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -1,18 +1,31 @@
-"""Translate with the first 1, 2, ... passes of a checkpoint: quality and speed by depth. See depth_report.sh --help."""
+"""Translate with the first 1, 2, ... passes of a checkpoint, and report quality and speed by the number of passes.
+
+Prints BLEU and sentences/s of a set of DATA, a folder of fairseq-preprocess, for each number of passes up to all that a
+sret_transformer was trained with, so that a depth can be picked for a latency. P passes mean P in the encoder and P in
+the decoder; a side that was trained with fewer runs all of its own. Writes depths.json, depths.csv, depths.png and
+fairseq-generate's logs.
+
+What is after -- goes to fairseq-generate (default: --beam 5), after --remove-bpe --batch-size 128; with text in pieces
+of SentencePiece give -- --beam 5 --remove-bpe sentencepiece, or BLEU is that of the pieces. To use the picked depth:
+fairseq-generate ... --model-overrides "{'encoder_recursions': P, 'decoder_recursions': P}".
+"""
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from common import checkpoints, figures, files, generated, scores, tables
-from common import provenance as surroundings
-from common import translate as translation
+from common import checkpoints, command, files, output, provenance, scores, translate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SIDES = ("encoder", "decoder")
 HEADER = ("passes", "virtual depth", "BLEU4", "sentences/s")
 
 
-def trained_passes(checkpoint):
+def trained_passes(checkpoint: Path) -> dict[str, tuple[int, int]]:
     """The blocks and the passes of each side of a checkpoint, ``{side: (blocks, passes)}``."""
     checkpoints.package_file("patches/safe_globals.py")["allow_fairseq_globals"]()
     cfg = checkpoints.load(checkpoint).get("cfg") or {}
@@ -24,7 +37,7 @@ def trained_passes(checkpoint):
         raise SystemExit(f"{checkpoint} holds no sret_transformer: its options have no {error}.") from error
 
 
-def chosen(text, most):
+def chosen(text: str | None, most: int) -> list[int]:
     """The numbers of passes of ``--passes``, all without it, or exit with one sentence."""
     if text is None:
         return list(range(1, most + 1))
@@ -34,18 +47,18 @@ def chosen(text, most):
     return sorted({int(part) for part in parts})
 
 
-def overrides(sides, passes):
-    """The words for fairseq-generate that run so many passes."""
+def overrides(sides: Mapping[str, tuple[int, int]], passes: int) -> list[str]:
+    """The arguments of fairseq-generate that run so many passes."""
     numbers = {f"{side}_recursions": min(passes, trained) for side, (_, trained) in sides.items()}
     return ["--model-overrides", str(numbers)]
 
 
-def measure(args, sides, passes):
+def measure(args: argparse.Namespace, sides: Mapping[str, tuple[int, int]], passes: int) -> dict[str, Any]:
     """BLEU4 and sentences/s with so many passes."""
-    print(f"== {passes} passes", flush=True)
+    print(f"== {passes} pass{'' if passes == 1 else 'es'}", flush=True)
     log = args.out / f"passes{passes}.log"
-    options = [*args.generate_words, *overrides(sides, passes)]
-    translation.translate(args.data, args.checkpoint, args.subset, options, log)
+    generate_args = [*args.generate_args, *overrides(sides, passes)]
+    translate.generate(args.data, args.checkpoint, args.subset, generate_args, log)
     text = log.read_text(encoding="utf-8")
     count = sum(line.startswith("D-") for line in text.splitlines())
     bleu = scores.generate_bleu(text)
@@ -56,54 +69,59 @@ def measure(args, sides, passes):
         "passes": passes,
         "virtual depth": depth,
         "BLEU4": bleu.value,
-        "sentences/s": generated.read(log, count)[1],
+        "sentences/s": scores.read_translations(log, count)[1],
     }
 
 
-def draw(rows, title):
+def draw(rows: Sequence[Mapping[str, Any]], title: str) -> "Figure":
     """Quality against speed, a point for each depth."""
-    figure = figures.new(figsize=(6, 4))
+    figure = output.new_figure(figsize=(6, 4))
     axes = figure.subplots()
     axes.plot([row["sentences/s"] for row in rows], [row["BLEU4"] for row in rows], marker="o")
     for row in rows:
         axes.annotate(f"{row['passes']}", (row["sentences/s"], row["BLEU4"]), textcoords="offset points", xytext=(5, 5))
-    axes.set(xlabel="sentences/s", ylabel="BLEU4", title=figures.plain(title))
+    axes.set(xlabel="sentences/s", ylabel="BLEU4", title=output.plain(title))
     axes.grid(alpha=0.3)
     return figure
 
 
-def parse_args(words):
-    """The command line's options; ``generate_words`` go to fairseq-generate."""
-    split = words.index("--") if "--" in words else len(words)
-    parser = argparse.ArgumentParser(prog="depth_report.sh", description=__doc__)
-    parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--passes")
-    parser.add_argument("--subset", default="test")
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args(words[:split])
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line's options; ``generate_args`` go to fairseq-generate."""
+    split = argv.index("--") if "--" in argv else len(argv)
+    parser = argparse.ArgumentParser(
+        usage="python scripts/depth_report.py CHECKPOINT DATA [OPTIONS] [-- OPTIONS OF FAIRSEQ-GENERATE]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint of sret_transformer")
+    parser.add_argument("data", type=Path, help="a folder of fairseq-preprocess")
+    parser.add_argument("--passes", metavar="P1,P2,...", help="only these numbers of passes")
+    parser.add_argument("--subset", default="test", metavar="NAME", help="part of DATA (default: test)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: depths beside CHECKPOINT)")
+    args = parser.parse_args(argv[:split])
     args.out = args.out or args.checkpoint.parent / "depths"
-    args.generate_words = words[split + 1 :] or ["--beam", "5"]
+    args.generate_args = argv[split + 1 :] or ["--beam", "5"]
     return args
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     args = parse_args(sys.argv[1:])
     sides = trained_passes(args.checkpoint)
     if not any(args.data.glob(f"{args.subset}.*.idx")):
         raise SystemExit(f"{args.data} has no {args.subset} set; give a folder of fairseq-preprocess, or --subset.")
     numbers = chosen(args.passes, max(passes for _, passes in sides.values()))
-    figures.output_folder(args.out)
+    output.picture_folder(args.out)
     rows = [measure(args, sides, passes) for passes in numbers]
     cells = [[str(row[name]) for name in HEADER] for row in rows]
-    results = {"checkpoint": str(args.checkpoint), "subset": args.subset, "generate": args.generate_words}
-    results.update(depths=rows, hardware=surroundings.hardware_asked(), packages=surroundings.packages())
+    results = {"checkpoint": str(args.checkpoint), "subset": args.subset, "generate": args.generate_args}
+    results.update(depths=rows, hardware=provenance.hardware_asked(), packages=provenance.packages())
     files.write_json(args.out / "depths.json", results)
-    figures.write_csv(args.out / "depths.csv", HEADER, cells)
-    figures.save(draw(rows, f"{args.checkpoint.name}, {args.subset}, by the number of passes"), args.out / "depths.png")
-    print(f"\n{tables.markdown([HEADER, *cells])}\n\nAll numbers: {args.out / 'depths.json'}")
+    output.write_csv(args.out / "depths.csv", HEADER, cells)
+    title = f"{args.checkpoint.name}, {args.subset}, by the number of passes"
+    output.save_figure(draw(rows, title), args.out / "depths.png")
+    print(f"\n{output.markdown([HEADER, *cells])}\n\nAll numbers: {args.out / 'depths.json'}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

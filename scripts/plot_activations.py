@@ -13,8 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from common import figures
-from common import loading as trained
+from common import command, loading, output
 
 SIDES = ("encoder", "decoder")
 PERCENTILES = {"p1": 1, "p25": 25, "median": 50, "p75": 75, "p99": 99}
@@ -86,7 +85,7 @@ def observe(model, batches):
 
 def draw(rows):
     """Return a figure, a column for each side: the distributions above, what the applications do below."""
-    figure = figures.new(figsize=(12, 8), layout="constrained")
+    figure = output.new_figure(figsize=(12, 8), layout="constrained")
     panels = figure.subplots(2, 2, squeeze=False)
     for column, name in enumerate(SIDES):
         own = [dict(zip(HEADER, row)) for row in rows if row[0] == name]
@@ -109,29 +108,29 @@ def draw(rows):
 
 def parse_args():
     """Parse the command line."""
-    parser = trained.parser(__doc__)
+    parser = loading.parser(__doc__)
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--index", type=trained.at_least(0), metavar="N", help="only sentence N of the subset, from 0")
+    choice.add_argument("--index", type=loading.at_least(0), metavar="N", help="only sentence N of the subset, from 0")
     choice.add_argument(
-        "--sentences", type=trained.at_least(1), default=100, metavar="K", help="the first K sentences (default: 100)"
+        "--sentences", type=loading.at_least(1), default=100, metavar="K", help="the first K sentences (default: 100)"
     )
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     args = parse_args()
-    model, task = trained.load(args.checkpoint, args.data)
+    model, task = loading.load(args.checkpoint, args.data)
     wanted = range(args.sentences) if args.index is None else range(args.index, args.index + 1)
-    batches = trained.batches(model, task, args.subset, wanted, args.max_tokens)
-    trained.output_folder(args.out)
+    batches = loading.batches(model, task, args.subset, wanted, args.max_tokens)
+    output.picture_folder(args.out)
     rows = observe(model, batches)
-    figures.write_csv(args.out / "activations.csv", HEADER, rows)
-    figures.save(draw(rows), args.out / "activations.png")
+    output.write_csv(args.out / "activations.csv", HEADER, rows)
+    output.save_figure(draw(rows), args.out / "activations.png")
     sentences = sum(batch["nsentences"] for batch in batches)
     print(f"{len(rows)} applications over {sentences} sentences of {args.subset}.")
     print(f"Wrote {args.out}/activations.png and activations.csv")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

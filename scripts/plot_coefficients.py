@@ -8,7 +8,7 @@ channels, with the standard deviation. Nothing but data is read from a checkpoin
 import argparse
 from pathlib import Path
 
-from common import figures
+from common import command, output
 from common.checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file, updates_of
 
 HEADER = ("updates", "side", "block", "pass", "sublayer", "which", "value", "standard deviation")
@@ -66,8 +66,8 @@ def draw(lines, path):
     sides, columns = (sorted({place[field] for place in lines}, reverse=not field) for field in (0, 4))
     blocks, passes = (sorted({place[field] for place in lines}) for field in (1, 2))
     markers = {pass_: "." if pass_ == "all" else f"${pass_}$" for pass_ in passes}
-    figure = figures.new(figsize=(6 * len(columns), 4 * len(sides)), layout="constrained")
-    from matplotlib import colormaps  # here, since figures.new says it if there is no matplotlib
+    figure = output.new_figure(figsize=(6 * len(columns), 4 * len(sides)), layout="constrained")
+    from matplotlib import colormaps  # here, since output.new_figure says it if there is no matplotlib
     from matplotlib.lines import Line2D
 
     colours = dict(zip(blocks, colormaps["viridis"]([index / len(blocks) for index in range(len(blocks))])))
@@ -89,7 +89,7 @@ def draw(lines, path):
         Line2D([], [], color="k", linestyle="", marker=markers[pass_], label=f"pass {pass_}") for pass_ in passes
     ]
     figure.legend(handles=legend, loc="outside right upper")
-    figures.save(figure, path)
+    output.save_figure(figure, path)
 
 
 def rows(lines):
@@ -111,16 +111,16 @@ def parse_args():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     args = parse_args()
     package_file("patches/safe_globals.py")["allow_fairseq_globals"]()
     lines = development(checkpoints(args.checkpoints))
-    figures.output_folder(args.out)
-    figures.write_csv(args.out / "coefficients.csv", HEADER, rows(lines))
+    output.picture_folder(args.out)
+    output.write_csv(args.out / "coefficients.csv", HEADER, rows(lines))
     draw(lines, args.out / "coefficients.png")
     print(f"Coefficients: {args.out / 'coefficients.png'}\nAll values: {args.out / 'coefficients.csv'}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

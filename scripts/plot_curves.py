@@ -9,7 +9,7 @@ is left out.
 import argparse
 from pathlib import Path
 
-from common import curves, figures, training_log
+from common import command, output, training_log
 
 QUANTITIES = {"bleu": "BLEU", "train": "training loss", "valid": "validation loss"}
 
@@ -49,16 +49,16 @@ def parse_args():
     return parser.parse_args()
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     args = parse_args()
     runs = read(args.logs, args.names or list(map(str, args.logs)))
     panels = [(quantity,) for quantity in QUANTITIES if any(points[quantity] for points in runs.values())]
-    figures.output_folder(args.out)
-    figures.write_csv(args.out / "curves.csv", ("run", "quantity", "updates", "value"), rows(runs))
-    curves.draw(runs, panels, args.out / "curves.png")
+    output.picture_folder(args.out)
+    output.write_csv(args.out / "curves.csv", ("run", "quantity", "updates", "value"), rows(runs))
+    output.draw_curves(runs, panels, args.out / "curves.png")
     print(f"Learning curves: {args.out / 'curves.png'}\nAll points: {args.out / 'curves.csv'}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from common import figures
-from common import loading as trained
+from common import command, loading, output
 
 HEADER = ("alpha", "beta", "loss")
 
@@ -91,7 +90,7 @@ def landscape(model, batches, steps, seed):
 def draw(steps, losses):
     """Return a figure of contours, the checkpoint in their middle, beside the surface."""
     alphas, betas = np.meshgrid(steps, steps, indexing="ij")
-    figure = figures.new(figsize=(12, 5))
+    figure = output.new_figure(figsize=(12, 5))
     flat = figure.add_subplot(1, 2, 1)
     contours = flat.contour(alphas, betas, losses, levels=20, cmap="viridis")
     flat.clabel(contours, fontsize=7)
@@ -106,13 +105,13 @@ def draw(steps, losses):
 
 def parse_args():
     """Parse the command line."""
-    parser = trained.parser(__doc__)
-    parser.add_argument("--points", type=trained.at_least(3), default=21, help="of each axis, odd (default: 21)")
+    parser = loading.parser(__doc__)
+    parser.add_argument("--points", type=loading.at_least(3), default=21, help="of each axis, odd (default: 21)")
     parser.add_argument("--span", type=float, default=1.0, help="alpha and beta go from -SPAN to SPAN (default: 1)")
     parser.add_argument(
-        "--max-sentences", type=trained.at_least(1), metavar="N", help="only the first N sentences (default: all)"
+        "--max-sentences", type=loading.at_least(1), metavar="N", help="only the first N sentences (default: all)"
     )
-    parser.add_argument("--seed", type=trained.seed, default=1, help="of the directions (default: 1)")
+    parser.add_argument("--seed", type=loading.seed, default=1, help="of the directions (default: 1)")
     args = parser.parse_args()
     if args.points % 2 == 0:
         parser.error(f"--points {args.points}: give an odd number, so that the checkpoint itself is a point.")
@@ -121,18 +120,18 @@ def parse_args():
     return args
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     args = parse_args()
-    model, task = trained.load(args.checkpoint, args.data)
+    model, task = loading.load(args.checkpoint, args.data)
     wanted = None if args.max_sentences is None else range(args.max_sentences)
-    batches = trained.batches(model, task, args.subset, wanted, args.max_tokens)
-    trained.output_folder(args.out)
+    batches = loading.batches(model, task, args.subset, wanted, args.max_tokens)
+    output.picture_folder(args.out)
     steps = [args.span * step / (args.points // 2) for step in range(-(args.points // 2), args.points // 2 + 1)]
     losses = landscape(model, batches, steps, args.seed)
     rows = [(alpha, beta, losses[i, j]) for i, alpha in enumerate(steps) for j, beta in enumerate(steps)]
-    figures.write_csv(args.out / "landscape.csv", HEADER, rows)
-    figures.save(draw(steps, losses), args.out / "landscape.png")
+    output.write_csv(args.out / "landscape.csv", HEADER, rows)
+    output.save_figure(draw(steps, losses), args.out / "landscape.png")
     sentences = sum(batch["nsentences"] for batch in batches)
     centre = losses[args.points // 2, args.points // 2]
     print(f"{centre:.3f} bits a token at the checkpoint, {losses.min():.3f} to {losses.max():.3f} around it, over")
@@ -140,4 +139,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

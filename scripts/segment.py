@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sentencepiece
 
-from common import lines
+from common import command, lines
 
 SPLITS = ("train", "valid", "test")
 
@@ -52,7 +52,7 @@ def segment(model, texts, out):
     )
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="folder with train, valid and test")
@@ -74,4 +74,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

@@ -7,6 +7,8 @@ an earlier call may have left, are not put into one table.
 """
 
 import argparse
+import contextlib
+import importlib.util
 import os
 import queue
 import re
@@ -15,23 +17,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import namedtuple
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from common import files
-from recipe import models as recipe_models
-from recipe import seeds as gather
-from recipe import settings as recipe_settings
-
-
-class Run(namedtuple("Run", "model seed options", defaults=((),))):
-    """A training: a model of the recipe, a seed, and further options of fairseq-train."""
-
-    @property
-    def name(self):
-        """The model, and the options that make it another one: what runs with several seeds share."""
-        return "-".join([self.model, *(word.strip("-").replace("/", "_") for word in self.options)])
+from common import command, files
+from recipe import models, seeds, settings
+from recipe.seeds import Run
 
 
 class Sweep:
@@ -42,61 +34,69 @@ class Sweep:
         runs: the folder of its runs.
         out: the folder of the table and of what the runs say.
         data: the folder that prepare.sh made, or None.
-        words: further words for train.sh.
+        train_args: further arguments of train.sh.
         gpus: numbers of GPUs, one for each run at a time, None for all of them.
     """
 
-    def __init__(self, recipe, runs, out, data, words, gpus):
-        self.recipe, self.runs, self.out, self.words = recipe, runs, out, words
+    def __init__(
+        self,
+        recipe: str,
+        runs: Path,
+        out: Path,
+        data: Path | None,
+        train_args: Sequence[str],
+        gpus: Sequence[str | None],
+    ) -> None:
+        self.recipe, self.runs, self.out, self.train_args = recipe, runs, out, train_args
         self.data = ["--data", str(data)] if data else []
-        self.gpus = queue.Queue()
+        self.gpus: queue.Queue[str | None] = queue.Queue()
         for gpu in gpus:
             self.gpus.put(gpu)
-        self.processes, self.ended, self.lock = set(), False, threading.Lock()
+        self.processes: set[subprocess.Popen] = set()
+        self.ended, self.lock = False, threading.Lock()
 
-    def folder(self, run):
+    def folder(self, run: Run) -> Path:
         """The folder of a run."""
         return self.runs / f"{run.name}-seed{run.seed}"
 
-    def perform(self, run):
+    def perform(self, run: Run) -> str | None:
         """Train and score; the name of the script that failed, or None."""
         gpu = self.gpus.get()
         try:
-            words = [run.model, "--seed", str(run.seed), "--save-dir", str(self.folder(run))]
-            words += [*self.data, *self.words]
+            args = [run.model, "--seed", run.seed, "--save-dir", self.folder(run), *self.data, *self.train_args]
             if run.options:
-                words += [*([] if "--" in self.words else ["--"]), *run.options]
-            if not self.call(run, gpu, "train", words):
+                args += [*([] if "--" in self.train_args else ["--"]), *run.options]
+            if not self.call(run, gpu, "train", args):
                 return "train.sh"
-            words = [str(self.folder(run)), "--out", str(self.folder(run) / "evaluation")]
-            return None if self.call(run, gpu, "evaluate", [*words, *self.data]) else "evaluate.sh"
+            args = [self.folder(run), "--out", self.folder(run) / "evaluation", *self.data]
+            return None if self.call(run, gpu, "evaluate", args) else "evaluate.sh"
         finally:
             self.gpus.put(gpu)
 
-    def call(self, run, gpu, script, words):
+    def call(self, run: Run, gpu: str | None, script: str, args: Sequence[object]) -> bool:
         """Whether a script of the recipe succeeded; what it says goes to a log."""
         name = f"{run.name} seed {run.seed}"
-        where = "" if gpu is None else f" on GPU {gpu}"
-        environment = {**os.environ, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
-        command = ["bash", str(files.REPOSITORY / "examples" / self.recipe / f"{script}.sh"), *words]
+        program = ["bash", files.REPOSITORY / "examples" / self.recipe / f"{script}.sh", *args]
         log_path = self.out / f"{run.name}-seed{run.seed}.{script}.log"
-        with self.lock:
-            if self.ended:
-                return False
-            try:
-                with open(log_path, "w") as log:
-                    process = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-            except OSError as error:
-                print(f"{name}: {log_path} cannot be written: {error.strerror}.", file=sys.stderr, flush=True)
-                return False
-            self.processes.add(process)
-        print(f"{name}: {script}.sh{where}, see {log_path}", flush=True)
-        code = process.wait()
-        self.processes.discard(process)
+        with contextlib.ExitStack() as stack:
+            with self.lock:
+                if self.ended:
+                    return False
+                try:
+                    log = stack.enter_context(open(log_path, "w"))
+                except OSError as error:
+                    print(f"{name}: {log_path} cannot be written: {error.strerror}.", file=sys.stderr, flush=True)
+                    return False
+                options = {"env": environment(gpu), "stdout": log, "stderr": subprocess.STDOUT}
+                process = stack.enter_context(command.child(program, **options))
+                self.processes.add(process)
+            print(f"{name}: {script}.sh{'' if gpu is None else f' on GPU {gpu}'}, see {log_path}", flush=True)
+            code = process.wait()
+            self.processes.discard(process)
         print(f"{name}: {script}.sh {'is done' if code == 0 else 'FAILED'}", flush=True)
         return code == 0
 
-    def end(self, *_):
+    def end(self, *_: object) -> None:
         """End every run, as the handler of a signal."""
         with self.lock:  # of which the main thread, where handlers run, holds no part
             self.ended = True
@@ -104,12 +104,18 @@ class Sweep:
                 process.terminate()
 
 
-def listed(text):
+def environment(gpu: str | None) -> dict[str, str]:
+    """The variables of a run: this Python's environment is active, and it sees the one GPU, or all for None."""
+    folders = {"VIRTUAL_ENV": sys.prefix, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return {**os.environ, **folders, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
+
+
+def listed(text: str) -> list[str]:
     """The words of a list with commas."""
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def table_lines(path):
+def table_lines(path: Path) -> list[str]:
     """The lines of a table, without a byte order mark."""
     try:
         return path.read_text(encoding="utf-8-sig").splitlines()
@@ -117,7 +123,7 @@ def table_lines(path):
         raise SystemExit(f"sweep: {path} cannot be read as UTF-8: {error}.") from error
 
 
-def read_table(path):
+def read_table(path: Path) -> list[Run]:
     """The runs in a file of lines ``MODEL SEED [OPTIONS OF FAIRSEQ-TRAIN]``; # begins a comment."""
     runs = []
     for number, line in enumerate(table_lines(path), 1):
@@ -132,10 +138,10 @@ def read_table(path):
     return runs
 
 
-def check_runs(runs, recipe):
+def check_runs(runs: Sequence[Run], recipe: str) -> None:
     """Exit with one sentence unless each run is of a model of the table, with a seed, and listed once."""
     for run in runs:
-        recipe_models.model_words(run.model, recipe)
+        models.model_args(run.model, recipe)
         if not (run.seed.isascii() and run.seed.isdigit() and int(run.seed)):
             raise SystemExit(f"sweep: the seed '{run.seed}' is not a whole number of at least 1.")
     if not runs:
@@ -146,18 +152,18 @@ def check_runs(runs, recipe):
             raise SystemExit(f"sweep: {name} is listed twice with the seed {seed}.")
 
 
-def parse_args(words):
-    """The command line's options; ``train_words`` go to train.sh."""
-    split = words.index("--") if "--" in words else len(words)
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line's options; ``train_args`` go to train.sh."""
+    split = argv.index("--") if "--" in argv else len(argv)
     parser = argparse.ArgumentParser(
-        prog="sweep.sh",
-        usage="bash scripts/sweep.sh --recipe NAME (--models A,B --seeds 1,2 | --table FILE) [OPTIONS] "
+        prog="sweep.py",
+        usage="python scripts/sweep.py --recipe NAME (--models A,B --seeds 1,2 | --table FILE) [OPTIONS] "
         "[-- OPTIONS OF TRAIN.SH]",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--recipe", required=True, choices=sorted(recipe_models.RECIPES), help="folder under examples/")
+    parser.add_argument("--recipe", required=True, choices=sorted(models.RECIPES), help="folder under examples/")
     parser.add_argument("--models", type=listed, default=[], metavar="A,B", help="models, see train.sh --list")
     parser.add_argument("--seeds", type=listed, metavar="1,2", help="seeds of each model (default: 1)")
     parser.add_argument("--table", type=Path, metavar="FILE", help="instead: a file of lines MODEL SEED [--OPTION ...]")
@@ -171,7 +177,7 @@ def parse_args(words):
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, without --gpus (default: 1)")
     parser.add_argument("--data", type=Path, metavar="DIR", help="as for train.sh")
     parser.add_argument("--out", type=Path, metavar="DIR", help="(default: sweep, in $RUNS or runs/RECIPE)")
-    args = parser.parse_args(words[:split])
+    args = parser.parse_args(argv[:split])
     if args.table and (args.models or args.seeds is not None):
         parser.error("give --models and --seeds or --table, not both.")
     args.seeds = ["1"] if args.seeds is None else args.seeds
@@ -180,27 +186,29 @@ def parse_args(words):
     if args.jobs < 1:
         parser.error(f"--jobs {args.jobs} must be at least 1.")
     args.gpus = args.gpus or [None] * args.jobs
-    args.train_words = words[split + 1 :]
-    for word in args.train_words:
+    args.train_args = argv[split + 1 :]
+    for word in args.train_args:
         if word.partition("=")[0] in ("--seed", "--save-dir", "--data"):
             parser.error(f"{word} behind -- would be that of every run; give --seeds, $RUNS or --data before it.")
     return args
 
 
-def main():
+def main() -> int:
     """Run the command line; the exit status."""
     args = parse_args(sys.argv[1:])
     runs = read_table(args.table) if args.table else [Run(m, seed) for m in args.models for seed in args.seeds]
     check_runs(runs, args.recipe)
-    folder = recipe_settings.runs_folder(args.recipe).resolve()
+    if importlib.util.find_spec("fairseq") is None:
+        raise SystemExit(command.missing("fairseq"))
+    folder = settings.runs_folder(args.recipe).resolve()
     out = (args.out or folder / "sweep").resolve()
     files.output_folder(out)
-    sweep = Sweep(args.recipe, folder, out, args.data and args.data.resolve(), args.train_words, args.gpus)
-    with files.held(out / ".lock", f"sweep: another sweep writes to {out}; let it finish, or name another --out."):
+    sweep = Sweep(args.recipe, folder, out, args.data and args.data.resolve(), args.train_args, args.gpus)
+    with files.locked(out / ".lock", f"sweep: another sweep writes to {out}; let it finish, or name another --out."):
         return run_all(sweep, runs, args)
 
 
-def run_all(sweep, runs, args):
+def run_all(sweep: Sweep, runs: Sequence[Run], args: argparse.Namespace) -> int:
     """Perform the runs and gather what they found; the exit status."""
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, sweep.end)
@@ -212,11 +220,11 @@ def run_all(sweep, runs, args):
         return 1
     failed = {f"{run.name} seed {run.seed}": script for run, script in outcomes.items() if script}
     done = [(run, sweep.folder(run)) for run in runs if not outcomes[run]]
-    gather.gather(done, failed, sweep.out, recipe=args.recipe, train=shlex.join(args.train_words))
+    seeds.gather(done, failed, sweep.out, recipe=args.recipe, train=shlex.join(args.train_args))
     for name, script in failed.items():
         print(f"sweep: {name} failed in {script}; its log in {sweep.out} says why.", file=sys.stderr)
     return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -1,32 +1,36 @@
 """Checkpoints of fairseq, read without fairseq, whose import takes seconds."""
 
 import functools
-import os
 import pickle
 import re
 import runpy
 import zipfile
+from pathlib import Path
+from typing import Any
 
-import torch
+from common import command, files
 
-from common.files import REPOSITORY
+try:
+    import torch
+except ImportError as error:
+    raise SystemExit(command.missing("torch")) from error
 
 EPOCH_FILE = re.compile(r"checkpoint(\d+)\.pt")
 UPDATE_FILE = re.compile(r"checkpoint_\d+_(\d+)\.pt")
 
 
-def numbered_checkpoints(folder, pattern):
+def numbered_checkpoints(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
     """Return ``(number, path)`` of the checkpoints of a folder, by their number: the one group of the pattern."""
     return sorted((int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name)))
 
 
 @functools.cache
-def package_file(name):
+def package_file(name: str) -> dict[str, Any]:
     """Return what a file of the package defines; importing the package would import fairseq, which takes longer."""
-    return runpy.run_path(str(REPOSITORY / "sret_fairseq" / name))
+    return runpy.run_path(str(files.REPOSITORY / "sret_fairseq" / name))
 
 
-def load(path):
+def load(path: Path) -> dict[str, Any]:
     """Return the contents of a checkpoint, or exit with one sentence.
 
     Its checksums are verified; then the file is mapped: only the tensors that are used come into memory. A file of
@@ -55,7 +59,7 @@ def load(path):
     return checkpoint
 
 
-def updates_of(checkpoint, path):
+def updates_of(checkpoint: dict[str, Any], path: Path) -> int:
     """Return after how many updates a checkpoint was saved, or exit with one sentence."""
     history = checkpoint.get("optimizer_history")
     updates = history[-1].get("num_updates") if history else None
@@ -64,13 +68,10 @@ def updates_of(checkpoint, path):
     return updates
 
 
-def save(checkpoint, output):
-    """Write a checkpoint under a temporary name and rename it, so that a failure leaves nothing behind."""
-    temporary = output.with_name(f"{output.name}.{os.getpid()}.tmp")
-    try:
-        torch.save(checkpoint, temporary)
-        temporary.replace(output)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise SystemExit(f"--output: {output} cannot be written: {str(error).splitlines()[0]}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+def save(checkpoint: dict[str, Any], output: Path) -> None:
+    """Write a checkpoint with ``files.atomic``."""
+    with files.atomic(output) as temporary:
+        try:
+            torch.save(checkpoint, temporary)
+        except RuntimeError as error:  # torch reports a full disk as one
+            raise SystemExit(f"--output: {output} cannot be written: {str(error).splitlines()[0]}") from error

@@ -1,26 +1,30 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and folders that one process alone writes to."""
 
 import contextlib
 import fcntl
 import json
-import os
 import tempfile
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @contextlib.contextmanager
-def whole(path):
-    """Give a temporary name to write to, renamed to ``path`` once all is written; a failure leaves nothing.
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a unique temporary name to write to, renamed to ``path`` once all is written; a failure leaves nothing.
+
+    What a symbolic link names is written, and the link stays.
 
     Raises:
         SystemExit: the file cannot be written, or is a device or the like, which must not be replaced.
     """
-    path = path.resolve()
+    path = Path(path).resolve()
     if path.exists() and not path.is_file():
         raise SystemExit(f"{path} is no regular file; name another.")
-    temporary = path.parent / f"{path.name}.{os.getpid()}.tmp"
+    temporary = path.parent / f"{path.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -32,18 +36,18 @@ def whole(path):
             temporary.unlink(missing_ok=True)
 
 
-def write_text(path, text):
-    """Write a text with ``whole``."""
-    with whole(path) as temporary:
+def write_text(path: Path, text: str) -> None:
+    """Write a text with ``atomic``."""
+    with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path, value):
-    """Write JSON with ``whole``."""
+def write_json(path: Path, value: object) -> None:
+    """Write JSON with ``atomic``."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path):
+def read_json(path: Path) -> Any:
     """Return what a file of JSON says, or exit with one sentence."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -53,8 +57,19 @@ def read_json(path):
         raise SystemExit(f"{path} is damaged, no JSON: {error}.") from error
 
 
+def read_object(path: Path, **kinds: type) -> dict[str, Any]:
+    """Return the object in a file of JSON, or exit with one sentence unless its keys hold values of these types."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise SystemExit(f"{path} holds no JSON object, with {{ and }} around it.")
+    for key, kind in kinds.items():
+        if not isinstance(value.get(key), kind):
+            raise SystemExit(f"{path}: '{key}' is {'missing' if key not in value else f'no {kind.__name__}'}.")
+    return value
+
+
 @contextlib.contextmanager
-def held(path, busy):
+def locked(path: Path, busy: str) -> Iterator[int]:
     """Hold the lock of a file, made if it is not there, and give its descriptor; ``busy`` is said if another has it.
 
     Raises:
@@ -68,7 +83,7 @@ def held(path, busy):
         yield lock.fileno()
 
 
-def output_folder(path):
+def output_folder(path: Path) -> None:
     """Make the folder for the results, before the work rather than after it, or exit with one sentence.
 
     A file is opened in it to see that it can be written: os.access tells root yes of folders where it cannot.

@@ -9,41 +9,36 @@ import contextlib
 import gzip
 import multiprocessing
 import os
-import shutil
+import signal
 import time
 import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice, zip_longest
 from pathlib import Path
+from typing import TextIO
+
+from common import command, files
 
 BATCH = 2000
-# Below so many bytes for each process, starting it costs more than it saves.
-SMALLEST_RANGE = 1 << 16
 SECONDS_BETWEEN_REPORTS = 5
 
 
-def workers():
+def workers() -> int:
     """Return how many processes to use: the environment variable WORKERS, by default all cores."""
     return int(os.environ.get("WORKERS") or len(os.sched_getaffinity(0)))
 
 
 @contextlib.contextmanager
-def writing(path):
-    """Open a file for text under a temporary name, renamed once all is written; a failure leaves nothing."""
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8", newline="\n") as file:
-            yield file
-        temporary.replace(path)
-    except OSError as error:
-        raise SystemExit(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+def writing(path: str | Path) -> Iterator[TextIO]:
+    """Open a file for text with ``files.atomic``."""
+    with files.atomic(Path(path)) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        yield file
 
 
-def read_lines(path):
+def read_lines(path: str | Path) -> Iterator[str]:
     """Yield the lines of a UTF-8 file, which may be gzipped (NAME.gz), without line feeds and a byte order mark."""
     number = 0
     try:
@@ -63,115 +58,83 @@ def read_lines(path):
         raise SystemExit(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
-def aligned(texts):
+def aligned(texts: Mapping[str | Path, Iterable[str]]) -> Iterator[tuple[str, ...]]:
     """Yield tuples of lines, one of each text of a dictionary from name to lines; all have to have the same number."""
-    for number, lines in enumerate(zip_longest(*texts.values()), 1):
-        if None in lines:
+    for number, row in enumerate(zip_longest(*texts.values()), 1):
+        if None in row:
             names = list(texts)
-            ended, goes_on = names[lines.index(None)], next(n for n, line in zip(names, lines) if line is not None)
+            ended, goes_on = names[row.index(None)], next(n for n, line in zip(names, row) if line is not None)
             raise SystemExit(f"{ended} ends before line {number} but {goes_on} goes on: they are not aligned.")
-        yield lines
+        yield row
 
 
-def write_aligned(texts):
+def write_aligned(texts: Mapping[Path, Iterable[str]]) -> int:
     """Write texts, a dictionary from path to lines, which have to be aligned; return their number of lines."""
     number = 0
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(writing(path)) for path in texts]
+        outputs = [stack.enter_context(writing(path)) for path in texts]
         for row in aligned(texts):
             number += 1
-            for file, line in zip(files, row):
+            for file, line in zip(outputs, row):
                 file.write(f"{line}\n")
-    if not number:
-        raise SystemExit(f"{next(iter(texts))} would be empty.")
+        if not number:
+            raise SystemExit(f"{next(iter(texts))} would be empty.")
     return number
 
 
-def ranges(path, count):
-    """Return up to ``count`` byte ranges ``(begin, end)`` that cover a file and begin at lines."""
-    size = os.path.getsize(path)
-    count = max(1, min(count, size // SMALLEST_RANGE))
-    bounds = [0]
-    with open(path, "rb") as file:
-        for index in range(1, count):
-            file.seek(size * index // count)
-            file.readline()
-            bounds.append(max(file.tell(), bounds[-1]))
-    return list(zip(bounds, [*bounds[1:], size]))
+def batches(path: Path) -> Iterator[list[str]]:
+    """Yield lists of lines of a file, and say now and then how far it is."""
+    rest, number, reported = read_lines(path), 0, time.monotonic()
+    while batch := list(islice(rest, BATCH)):
+        yield batch
+        number += len(batch)
+        if time.monotonic() > reported + SECONDS_BETWEEN_REPORTS:
+            print(f"{path.name}: {number:,} lines", flush=True)
+            reported = time.monotonic()
 
 
-def batches(path, begin, end):
-    """Yield lists of lines of a byte range of a UTF-8 file; of the first range say now and then how far it is."""
-    with open(path, "rb") as file:
-        file.seek(begin)
-        chunk = iter(lambda: file.readline() if file.tell() < end else b"", b"")
-        reported = time.monotonic()
-        while batch := [line.removesuffix(b"\n").decode("utf-8") for line in islice(chunk, BATCH)]:
-            yield batch
-            if begin == 0 and time.monotonic() > reported + SECONDS_BETWEEN_REPORTS:
-                reported = time.monotonic()
-                print(f"{path}: {100 * file.tell() // end}%", flush=True)
+def mapped(function: Callable[[list[str]], list[str]], path: Path) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield the batches of a file, each with the result of ``function``, computed on all cores.
 
-
-def in_parallel(task, path):
-    """Return the results of ``task(begin, end, number)`` for byte ranges of a file, each in a process of its own.
-
-    The processes end by themselves when this one is killed, which those of a pool do not.
+    sacremoses' own pool would need the whole text in memory. One that forks takes any function.
     """
-    context = multiprocessing.get_context("fork")
-
-    def run(sender, *arguments):
-        try:
-            sender.send((task(*arguments), None))
-        except SystemExit as error:
-            sender.send((None, str(error)))
-        except (OSError, UnicodeDecodeError) as error:
-            sender.send((None, f"{path} cannot be read: {error}."))
-
-    receivers = []
-    for number, (begin, end) in enumerate(ranges(path, workers())):
-        receiver, sender = context.Pipe(duplex=False)
-        context.Process(target=run, args=(sender, begin, end, number), daemon=True).start()
-        sender.close()
-        receivers.append(receiver)
-    results = []
-    for receiver in receivers:
-        try:
-            result, message = receiver.recv()
-        except EOFError as error:
-            raise SystemExit(f"{path}: a process that read it was killed; is there enough memory?") from error
-        if message:
-            raise SystemExit(message)
-        results.append(result)
-    return results
+    pool = ProcessPoolExecutor(workers(), multiprocessing.get_context("fork"), begin_worker, (function,))
+    pending: deque[tuple[list[str], Future[list[str]]]] = deque()
+    try:
+        for batch in batches(path):
+            pending.append((batch, pool.submit(call_function, batch)))
+            if len(pending) > 2 * workers():
+                batch, result = pending.popleft()
+                yield batch, result.result()
+        for batch, result in pending:
+            yield batch, result.result()
+    except BrokenProcessPool as error:
+        raise SystemExit(f"{path}: a process that worked on it was killed; is there enough memory?") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
-def map_lines(function, source, target):
+def begin_worker(function: Callable[[list[str]], list[str]]) -> None:
+    """Make a process of the pool ready: it leaves Ctrl-C to its parent and ends with it."""
+    global worker_function
+    worker_function = function
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    command.end_with_parent()
+
+
+def call_function(batch: list[str]) -> list[str]:
+    """What a process of the pool does with a batch."""
+    return worker_function(batch)
+
+
+def map_lines(function: Callable[[list[str]], list[str]], source: Path, target: Path) -> None:
     """Write ``function(lines)`` for the lines of ``source`` to ``target``, in batches and on all cores.
 
     The function returns a list of as many lines as it got, each without line ends.
     """
-    source, target = Path(source), Path(target)
-    parts = target.with_name(f"{target.name}.parts")
-    shutil.rmtree(parts, ignore_errors=True)
-    try:
-        parts.mkdir(parents=True)
-    except OSError as error:
-        raise SystemExit(f"{target} cannot be written: {error.strerror}.") from error
-
-    def task(begin, end, number):
-        with writing(parts / str(number)) as file:
-            for batch in batches(source, begin, end):
-                mapped = function(batch)
-                if len(mapped) != len(batch):
-                    raise SystemExit(f"{source}: {len(batch)} lines became {len(mapped)}, so {target} was not written.")
-                file.writelines(f"{line}\n" for line in mapped)
-
-    try:
-        count = len(in_parallel(task, source))
-        with writing(target) as file:
-            for number in range(count):
-                with open(parts / str(number), "rb") as part:
-                    shutil.copyfileobj(part, file.buffer)
-    finally:
-        shutil.rmtree(parts, ignore_errors=True)
+    with writing(target) as file:
+        for batch, result in mapped(function, Path(source)):
+            if len(result) != len(batch):
+                raise SystemExit(f"{source}: {len(batch)} lines became {len(result)}, so {target} was not written.")
+            file.writelines(f"{line}\n" for line in result)

@@ -2,23 +2,29 @@
 
 import argparse
 import logging
+from collections.abc import Callable, Container
 from pathlib import Path
+from typing import Any
 
-import torch
-from fairseq import checkpoint_utils, utils
-from fairseq.data import data_utils
-from fairseq.models.transformer import TransformerModelBase
+from common import checkpoints, command, files
 
-from common import checkpoints, figures, files
+try:
+    import torch
+    from fairseq import checkpoint_utils, utils
+    from fairseq.data import data_utils
+    from fairseq.models.transformer import TransformerModelBase
+    from fairseq.tasks import FairseqTask
+except ImportError as error:
+    raise SystemExit(command.missing("fairseq")) from error
 
 
-def sentence(error):
+def sentence(error: BaseException) -> str:
     """The first line of an exception's message, with what follows a colon, or its name, as the end of a sentence."""
     first, *more = str(error).splitlines() or [type(error).__name__]
     return " ".join([first, *more[:1]] if first.endswith(":") else [first]).replace("\t", "").rstrip(".")
 
 
-def load(checkpoint, data):
+def load(checkpoint: Path, data: Path) -> tuple[TransformerModelBase, FairseqTask]:
     """Return a model in float32 and evaluation mode, on a GPU if there is one, and its task.
 
     Args:
@@ -44,7 +50,14 @@ def load(checkpoint, data):
     return models[0].eval().to("cuda" if torch.cuda.is_available() else "cpu"), task
 
 
-def batches(model, task, subset, wanted, max_tokens, max_sentences=None):
+def batches(
+    model: TransformerModelBase,
+    task: FairseqTask,
+    subset: str,
+    wanted: Container[int] | None,
+    max_tokens: int,
+    max_sentences: int | None = None,
+) -> list[dict[str, Any]]:
     """Return batches as fairseq collates them, on the model's device, shortest sentences first.
 
     Sentences that are too long for the model are left out, and fairseq's log says so.
@@ -68,7 +81,14 @@ def batches(model, task, subset, wanted, max_tokens, max_sentences=None):
     return [utils.apply_to_sample(lambda tensor: tensor.to(device), sample) for sample in samples]
 
 
-def collated(model, task, subset, wanted, max_tokens, max_sentences):
+def collated(
+    model: TransformerModelBase,
+    task: FairseqTask,
+    subset: str,
+    wanted: Container[int] | None,
+    max_tokens: int,
+    max_sentences: int | None,
+) -> list[dict[str, Any]]:
     """Return the batches of ``batches`` on the CPU."""
     task.load_dataset(subset, combine=False, epoch=1)
     dataset = task.dataset(subset)
@@ -86,13 +106,10 @@ def collated(model, task, subset, wanted, max_tokens, max_sentences):
     return [dataset.collater([dataset[index] for index in row]) for row in rows]
 
 
-output_folder = figures.output_folder  # these scripts all draw
-
-
-def at_least(least):
+def at_least(least: int) -> Callable[[str], int]:
     """A type for argparse: a whole number from ``least`` on."""
 
-    def number(word):
+    def number(word: str) -> int:
         value = int(word)
         if value < least:
             raise argparse.ArgumentTypeError(f"{value}: give a number of at least {least}")
@@ -101,7 +118,7 @@ def at_least(least):
     return number
 
 
-def seed(word):
+def seed(word: str) -> int:
     """A type for argparse: a whole number that torch takes for a seed."""
     value = int(word)
     if not -(2**63) <= value < 2**64:
@@ -109,7 +126,7 @@ def seed(word):
     return value
 
 
-def parser(description):
+def parser(description: str) -> argparse.ArgumentParser:
     """A command line with what these scripts share: the checkpoint, the data and where to write."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("checkpoint", type=Path, help="checkpoint of transformer or sret_transformer")

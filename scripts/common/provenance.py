@@ -9,10 +9,13 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 
-def hardware():
+def hardware() -> dict[str, Any]:
     """The machine: CPU, and for each GPU its name, memory in GiB and compute capability."""
     import torch
 
@@ -27,7 +30,7 @@ def hardware():
     }
 
 
-def hardware_asked():
+def hardware_asked() -> dict[str, Any]:
     """The same, asked in a process of its own; one sentence and an end if the GPU's driver does not answer."""
     asked = subprocess.run([sys.executable, __file__], capture_output=True, text=True)
     if asked.returncode:
@@ -35,7 +38,7 @@ def hardware_asked():
     return json.loads(asked.stdout)
 
 
-def precision(gpus):
+def precision(gpus: Sequence[dict[str, Any]]) -> list[str]:
     """The option for the number format that all these GPUs multiply fast, as a list: bf16, fp16, or none."""
     slowest = min((gpu["capability"] for gpu in gpus), default=[0, 0])
     if slowest >= [8, 0]:  # torch also emulates bf16 on older chips, slowly
@@ -43,11 +46,11 @@ def precision(gpus):
     return ["--fp16"] if slowest >= [7, 0] else []
 
 
-def commit(folder):
+def commit(folder: Path) -> dict[str, str | bool | None]:
     """The commit of a checkout, and whether a file that git tracks differs from it; "unknown" outside git."""
 
-    def git(*words):
-        return subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True).stdout.strip()
+    def git(*args: str) -> str:
+        return subprocess.run(["git", "-C", folder, *args], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
@@ -55,14 +58,14 @@ def commit(folder):
         return {"commit": "unknown", "dirty": None}
 
 
-def packages():
+def packages() -> dict[str, str]:
     """The version of Python and of every installed package; what an interrupted pip left, without a name, is none."""
     named = [(package.metadata.get("Name"), package.version) for package in metadata.distributions()]
     installed = {name: version for name, version in named if name}
     return {"python": platform.python_version(), **dict(sorted(installed.items(), key=lambda item: item[0].lower()))}
 
 
-def versions(names):
+def versions(names: Sequence[str]) -> dict[str, str]:
     """The versions of those of these packages that are installed."""
     installed = packages()
     return {name: installed[name] for name in names if name in installed}

@@ -4,16 +4,21 @@ import contextlib
 import json
 import re
 import statistics
+from pathlib import Path
+from typing import Any, TextIO
+
+Points = list[list[float]]  # [update, value]
 
 # The last object of the line: a killed training may leave half a report, to which a resumed one appends its own line.
 REPORT = re.compile(r'(\{"epoch": [^{}]*\})$')
 # What a report counts its updates by tells its tag, also in the file of --log-file, where the tag itself is missing.
 TAGS = {"num_updates": "train_inner", "train_num_updates": "train", "valid_num_updates": "valid"}
 OPTION = re.compile(r"\b(encoder|decoder)_(layers|recursions)=(\d+)")
+MODEL = re.compile(r"\| INFO \| sret_fairseq\.model \| (.*)")
 PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
 
 
-def parse_line(line):
+def parse_line(line: str) -> tuple[str | None, dict[str, Any]]:
     """Return ``(tag, values)`` of a report, whose tag is train, train_inner or valid, else ``(None, {})``.
 
     The number of updates is an int, all else is as fairseq wrote it. A damaged report is none.
@@ -28,7 +33,21 @@ def parse_line(line):
     return None, {}
 
 
-def curves(path):
+def readable(line: str, updates: int) -> str | None:
+    """Return what to print for a line of the log, or None; a damaged report must not end a running training."""
+    tag, values = parse_line(line)
+    with contextlib.suppress(KeyError, TypeError, ValueError):
+        if tag == "train_inner":
+            speed = float(values["wps"])
+            return f"update {values['num_updates']:5d} of {updates}   loss {values['loss']}   {speed:.0f} tokens/s"
+        if tag == "valid":
+            return f"update {values['valid_num_updates']:5d} of {updates}   valid loss {values['valid_loss']}"
+    if match := MODEL.search(line):
+        return match[1]
+    return None
+
+
+def curves(path: Path) -> dict[str, Points]:
     """Return ``{"train": points, "valid": points, "bleu": points}`` of the log at ``path``.
 
     Points are lists of ``[update, value]`` in the order of the updates: the negative log-likelihood in bits a token,
@@ -49,14 +68,14 @@ def curves(path):
     return points
 
 
-def rewind(points, updates):
+def rewind(points: dict[str, Points], updates: int) -> None:
     """Drop all points after an update, which a training that falls back reaches again."""
     for kind in points.values():
         while kind and kind[-1][0] > updates:
             kind.pop()
 
 
-def opened(path):
+def opened(path: Path) -> TextIO:
     """Return the open log, or exit with one sentence."""
     try:
         return open(path, encoding="utf-8", errors="replace")
@@ -64,7 +83,7 @@ def opened(path):
         raise SystemExit(f"{path} cannot be read: {error.strerror}.") from error
 
 
-def append(points, updates, value):
+def append(points: Points, updates: int, value: object) -> None:
     """Append a point, in place of one at its update, unless its value is missing or damaged."""
     with contextlib.suppress(TypeError, ValueError):
         point = [updates, float(value)]
@@ -73,7 +92,7 @@ def append(points, updates, value):
         points.append(point)
 
 
-def likelihood(values, prefix):
+def likelihood(values: dict[str, Any], prefix: str) -> object:
     """Return a report's negative log-likelihood; a criterion without label smoothing reports it as its loss alone.
 
     None if it reports neither.
@@ -81,7 +100,7 @@ def likelihood(values, prefix):
     return values.get(f"{prefix}nll_loss", values.get(f"{prefix}loss"))
 
 
-def summarise(path):
+def summarise(path: Path) -> dict[str, Any]:
     """Return what the log at ``path`` says of one training run.
 
     Keys: ``parameters``; ``virtual_depth``, layers times passes of both sides; ``training_tokens_per_second``,

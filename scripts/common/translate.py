@@ -1,13 +1,25 @@
-"""Translate a set with the average of a run's last checkpoints, once."""
+"""Translate sets with the average of a run's last checkpoints; what is there already is kept."""
 
+import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-from common import checkpoints, files, generated
+from common import checkpoints, command, files, scores
 
 
-def last_checkpoints(folder, count):
+class Translation(NamedTuple):
+    """The tokenised translations of a set, how many sentences a second they took, and the log of fairseq-generate."""
+
+    hypotheses: list[str]
+    sentences_per_second: float
+    log: str
+
+
+def last_checkpoints(folder: Path, count: int) -> list[Path]:
     """The checkpoints to average: the last ``count`` of a run's updates, else of its epochs, else checkpoint_last.pt.
 
     A short run has fewer of them, or none.
@@ -19,12 +31,12 @@ def last_checkpoints(folder, count):
     return [folder / "checkpoint_last.pt"]
 
 
-def seal(paths):
+def fingerprint(paths: Sequence[Path]) -> list[list[str | int]]:
     """What tells whether files are still the same."""
     return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
 
 
-def once(output, key, make):
+def once(output: Path, key: object, make: Callable[[], None]) -> None:
     """Call ``make`` unless it made ``output`` before from the same ``key``, which is kept beside it."""
     stamp = output.with_name(f"{output.name}.from.json")
     if output.exists() and stamp.exists() and files.read_json(stamp) == key:
@@ -35,48 +47,52 @@ def once(output, key, make):
     files.write_json(stamp, key)
 
 
-def average(checkpoints, output):
+def average(paths: Sequence[Path], output: Path) -> None:
     """Write the average of checkpoints."""
-    command = [sys.executable, files.REPOSITORY / "scripts" / "average_checkpoints.py", "--inputs", *checkpoints]
-    if subprocess.run([*map(str, command), "--output", str(output)]).returncode:
-        raise SystemExit("evaluate: the checkpoints cannot be averaged, as said above.")
+    script = files.REPOSITORY / "scripts" / "average_checkpoints.py"
+    with command.child([sys.executable, script, "--inputs", *paths, "--output", output]) as process:
+        if process.wait():
+            raise SystemExit("evaluate: the checkpoints cannot be averaged, as said above.")
 
 
-def translate(data_bin, model, split, options, log_path):
-    """Translate a set with fairseq-generate, which has to leave a hypothesis for each sentence in the log."""
-    command = [
+def generate(data_bin: Path, model: Path, split: str, args: Sequence[str], log_path: Path) -> None:
+    """Translate a set with fairseq-generate, which has to leave a hypothesis for each sentence in the log.
+
+    Args:
+        data_bin: the binarised text.
+        model: a checkpoint.
+        split: name of the set.
+        args: further options of fairseq-generate.
+        log_path: the log, which appears once all is translated.
+    """
+    if importlib.util.find_spec("fairseq") is None:
+        raise SystemExit(command.missing("fairseq"))
+    program = [
         *(sys.executable, "-m", "fairseq_cli.generate", data_bin, "--user-dir", files.REPOSITORY / "sret_fairseq"),
         *("--path", model, "--gen-subset", split, "--remove-bpe", "--batch-size", 128),
-        *("--required-batch-size-multiple", 1, *options),  # with 8, the default, the last batch may be left out
+        *("--required-batch-size-multiple", 1, *args),  # with 8, the default, the last batch may be left out
     ]
-    done = 0
-    temporary = log_path.with_name(f"{log_path.name}.tmp")
-    try:
-        with (
-            open(temporary, "w", encoding="utf-8") as log,
-            subprocess.Popen(
-                list(map(str, command)),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                encoding="utf-8",
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},  # so that no warning lands within a translation
-            ) as process,
-        ):
+    # Unbuffered, so that no warning lands within a translation.
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "env": {**os.environ, "PYTHONUNBUFFERED": "1"}}
+    failed = log_path.with_name(f"{log_path.name}.failed")
+    failed.unlink(missing_ok=True)
+    with files.atomic(log_path) as temporary, open(temporary, "w", encoding="utf-8") as log:
+        done = 0
+        with command.child(program, encoding="utf-8", **pipe) as process:
             for line in process.stdout:
                 log.write(line)
                 done += line.startswith("D-")
                 if line.startswith("D-") and done % 1000 == 0:
                     print(f"{split}: {done:,} sentences translated", flush=True)
-    except BrokenPipeError:  # of what is printed here
-        raise
-    except OSError as error:
-        raise SystemExit(f"{temporary} cannot be written: {error.strerror}.") from error
-    if process.returncode:
-        raise SystemExit(f"fairseq-generate failed; see the end of {temporary}.")
-    temporary.replace(log_path)
+            process.wait()
+        if process.returncode:
+            temporary.replace(failed)
+            raise SystemExit(f"fairseq-generate failed; see the end of {failed}.")
 
 
-def system_translations(folder, data_bin, splits, last, options, out):
+def translate_run(
+    folder: Path, data_bin: Path, splits: Mapping[str, int], last: int, args: Sequence[str], out: Path
+) -> tuple[list[Path], dict[str, Translation]]:
     """Translate sets with a run.
 
     Args:
@@ -84,20 +100,20 @@ def system_translations(folder, data_bin, splits, last, options, out):
         data_bin: the binarised text.
         splits: {name of the set: its number of sentences}.
         last: how many checkpoints to average.
-        options: words for fairseq-generate.
+        args: options of fairseq-generate.
         out: a folder for the averaged model and the logs.
 
     Returns:
-        the averaged checkpoints, and {name of the set: (tokenised translations, sentences/s, text of the log)}.
+        the averaged checkpoints, and {name of the set: its Translation}.
     """
     files.output_folder(out)
-    checkpoints = last_checkpoints(folder, last)
+    averaged = last_checkpoints(folder, last)
     model = out / "averaged.pt"
-    once(model, seal(checkpoints), lambda: average(checkpoints, model))
+    once(model, fingerprint(averaged), lambda: average(averaged, model))
     result = {}
     for split, count in splits.items():
         log = out / f"{split}.log"
-        key = [seal([model, *sorted(data_bin.glob(f"{split}.*"))]), options]
-        once(log, key, lambda split=split, log=log: translate(data_bin, model, split, options, log))
-        result[split] = (*generated.read(log, count), log.read_text(encoding="utf-8"))
-    return checkpoints, result
+        key = [fingerprint([model, *sorted(data_bin.glob(f"{split}.*"))]), list(args)]
+        once(log, key, lambda split=split, log=log: generate(data_bin, model, split, args, log))
+        result[split] = Translation(*scores.read_translations(log, count), log.read_text(encoding="utf-8"))
+    return averaged, result

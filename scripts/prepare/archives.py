@@ -1,14 +1,20 @@
-"""Take single files out of tar archives as they were downloaded."""
+"""Take single files out of tar archives as they were downloaded, and sentences out of NIST's SGML and XML."""
 
 import contextlib
+import re
 import shutil
 import tarfile
 import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+
+from common import lines
+
+SEGMENT = re.compile(r"<seg\s[^>]*>(.*)</seg>", re.IGNORECASE)
 
 
 @contextlib.contextmanager
-def unpacking(folder):
+def unpacking(folder: Path) -> Iterator[Path]:
     """Give an empty folder for members of archives, and remove it at the end."""
     shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -17,7 +23,7 @@ def unpacking(folder):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def extract(archive, targets):
+def extract(archive: Path, targets: Mapping[str, Path]) -> set[str]:
     """Write members of an archive to files, in one pass; return the names that were found.
 
     Args:
@@ -44,7 +50,7 @@ def extract(archive, targets):
     return found
 
 
-def extract_all(archives, targets):
+def extract_all(archives: Iterable[Path], targets: Mapping[str, Path]) -> None:
     """Write members of several archives to files; every member has to be in one of them.
 
     Args:
@@ -57,3 +63,16 @@ def extract_all(archives, targets):
         missing = {name: path for name, path in missing.items() if name not in found}
     if missing:
         raise SystemExit(f"{', '.join(map(str, archives))}: there is no {next(iter(missing))} in the archive.")
+
+
+def read_segments(path: Path) -> Iterator[str]:
+    """Yield the sentences of a test set, one ``<seg id="1">text</seg>`` a line.
+
+    Entities such as ``&amp;`` stay as they stand, as in the published recipes.
+    """
+    for number, line in enumerate(lines.read_lines(path), 1):
+        if "<seg" in line:
+            match = SEGMENT.search(line)
+            if not match:
+                raise SystemExit(f"{path}, line {number}: a <seg> without its </seg> on the same line.")
+            yield match[1].strip()

@@ -1,39 +1,25 @@
-"""Byte-pair encoding with subword-nmt, streamed and on all cores: learn it on several files, or apply it to one.
+"""Byte-pair encoding with subword-nmt: learn it on several files, or apply it to one, streamed and on all cores.
 
 The same codes and text as ``subword-nmt learn-bpe`` and ``apply-bpe`` give.
 """
 
 import argparse
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 
-from common import lines
+from common import command, lines
 
 
-def count_words(path):
-    """Return how often each word occurs in a file."""
+def learn(sources: Sequence[Path], operations: int, target: Path) -> None:
+    """Learn merges on the words of all sources together and write them to ``target``.
 
-    def count(begin, end, _):
-        counts = Counter()
-        for batch in lines.batches(path, begin, end):
-            for line in batch:
-                counts.update(line.split())
-        return counts
-
-    total = Counter()
-    for counts in lines.in_parallel(count, path):
-        total.update(counts)
-    return total
-
-
-def learn(sources, operations, target):
-    """Learn merges on the words of all sources together and write them to ``target``."""
-    counts = Counter()
-    for source in sources:
-        counts.update(count_words(source))
+    One process counts the words: that takes little beside the merges, and their order decides between equal pairs.
+    """
+    counts = Counter(word for source in sources for line in lines.read_lines(source) for word in line.split())
     if not any(len(word) > 1 for word in counts):
         raise SystemExit(f"{sources[0]}: there is no word of two letters, so there is nothing to learn BPE from.")
     print(f"BPE: {operations} operations from {len(counts)} distinct words.", flush=True)
@@ -41,7 +27,7 @@ def learn(sources, operations, target):
         learn_bpe([f"{word} {count}" for word, count in counts.items()], file, operations, is_dict=True)
 
 
-def apply(codes, source, target):
+def apply(codes: Path, source: Path, target: Path) -> None:
     """Write ``source`` in BPE to ``target``."""
     try:
         with open(codes, encoding="utf-8") as file:
@@ -51,7 +37,7 @@ def apply(codes, source, target):
     lines.map_lines(lambda batch: [bpe.process_line(line) for line in batch], source, target)
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -71,4 +57,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command.run_part(main)

@@ -5,14 +5,16 @@ Nth of them goes to ``--valid`` instead, and the same lines of ``--plain`` to ``
 """
 
 import argparse
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from typing import TextIO
 
-from common import lines
+from common import command, lines
 
 LONGEST_WORD = 1000
 
 
-def keeps(source, target, longest, ratio):
+def keeps(source: str, target: str, longest: int, ratio: float) -> bool:
     """Whether both sentences have from 1 to ``longest`` words, none of them huge, and lengths within ``ratio``."""
     words = source.split(), target.split()
     shorter, longer = sorted(map(len, words))
@@ -21,18 +23,18 @@ def keeps(source, target, longest, ratio):
     return all(len(word) <= LONGEST_WORD for side in words for word in side)
 
 
-def read(prefixes, languages):
+def read(prefixes: Sequence[str], languages: Sequence[str]) -> Iterator[tuple[str, ...]]:
     """Yield tuples of aligned lines: the files of the first prefix, one a language, then those of the next."""
     names = [f"{prefix}.{language}" for prefix in prefixes for language in languages]
     return lines.aligned({name: lines.read_lines(name) for name in names})
 
 
-def clean(args):
+def clean(args: argparse.Namespace) -> dict[str, int]:
     """Write the output files; return the numbers of pairs read, kept for training, and kept for validation."""
     counts = {"read": 0, "train": 0, "valid": 0}
     with ExitStack() as stack:
 
-        def outputs(*prefixes):
+        def outputs(*prefixes: str | None) -> list[TextIO]:
             names = [f"{prefix}.{language}" for prefix in prefixes if prefix for language in args.languages]
             return [stack.enter_context(lines.writing(name)) for name in names]
 
@@ -50,7 +52,7 @@ def clean(args):
     return counts
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", metavar="PREFIX", help="tokenised sentence pairs")
@@ -68,4 +70,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command.run_part(main)

@@ -5,14 +5,13 @@ import hashlib
 import json
 from pathlib import Path
 
-from common import lines
-from common import provenance as surroundings
+from common import command, lines, provenance
 
 SPLITS = ("train", "valid", "test")
 PACKAGES = ("python", "sacremoses", "subword-nmt", "ve-fairseq", "fairseq", "torch", "numpy")
 
 
-def sha256(path):
+def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
@@ -21,7 +20,7 @@ def sha256(path):
     return digest.hexdigest()
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="folder of the prepared data")
@@ -55,7 +54,7 @@ def main():
         "references": args.references,
         "tokeniser": args.tokeniser,
         "bpe_operations": args.bpe_operations,
-        "versions": surroundings.versions(PACKAGES),
+        "versions": provenance.versions(PACKAGES),
     }
     with lines.writing(args.out / "prepare.json") as file:
         file.write(json.dumps(description, indent=2) + "\n")
@@ -63,4 +62,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command.run_part(main)

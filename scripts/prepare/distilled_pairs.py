@@ -8,12 +8,13 @@ import argparse
 import re
 from pathlib import Path
 
+from common import command
 from common.lines import writing
 
 SKIPPED = re.compile(r"([\d,]+) samples have invalid sizes and will be skipped")
 
 
-def read(path):
+def read(path: Path) -> tuple[dict[int, str], dict[int, str], int]:
     """The sources and the best translations in a log, both by the sentence's number; and how many were skipped."""
     sources, translations, skipped = {}, {}, 0
     try:
@@ -34,7 +35,7 @@ def read(path):
     return sources, translations, skipped
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--log", type=Path, required=True, help="what fairseq-generate wrote, without --quiet")
@@ -56,4 +57,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command.run_part(main)

@@ -6,10 +6,11 @@ is that of fairseq's prepare-iwslt14.sh.
 
 import argparse
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from common import lines
-from prepare import archives, segments
+from common import command, lines
+from prepare import archives
 
 LANGUAGES = ("de", "en")
 TEST_SETS = ("TED.dev2010", "TEDX.dev2012", "TED.tst2010", "TED.tst2011", "TED.tst2012")
@@ -18,21 +19,21 @@ ABOUT = re.compile(r"\s*</?(url|talkid|keywords|speaker|reviewer|translator)\b")
 TAGS = re.compile(r"</?(title|description)>")
 
 
-def training_lines(path):
+def training_lines(path: Path) -> Iterator[str]:
     """Yield the sentences of a ``train.tags`` file."""
     for line in lines.read_lines(path):
         if not ABOUT.match(line):
             yield TAGS.sub("", line).strip()
 
 
-def test_lines(paths):
+def test_lines(paths: Iterable[Path]) -> Iterator[str]:
     """Yield the sentences of the test sets one after the other, with ASCII's apostrophe for the typographic one."""
     for path in paths:
-        for line in segments.read_segments(path):
+        for line in archives.read_segments(path):
             yield line.replace("\u2019", "'")
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archive", type=Path, help="de-en.tgz")
@@ -51,4 +52,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command.run_part(main)

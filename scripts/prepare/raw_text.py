@@ -9,7 +9,7 @@ import re
 from itertools import islice
 from pathlib import Path
 
-from common import lines
+from common import command, lines
 
 SPLITS = ("train", "valid", "test")
 SAMPLE = 20000
@@ -19,7 +19,7 @@ ATTACHED = re.compile(r"[^\s.!?][.!?]\s*$")
 MOST = 0.9
 
 
-def find(folder, name):
+def find(folder: Path, name: str) -> Path:
     """Return the path of a text in a folder, gzipped or not."""
     for path in (folder / name, folder / f"{name}.gz"):
         if path.is_file():
@@ -27,7 +27,7 @@ def find(folder, name):
     raise SystemExit(f"--raw: {folder} has neither {name} nor {name}.gz.")
 
 
-def looks_tokenised(path):
+def looks_tokenised(path: Path) -> bool | None:
     """Return True, False or None (in doubt) for a text, and print what that rests on.
 
     Final marks that nearly always stand apart from the word before them show it. Text with too few such marks is
@@ -54,7 +54,7 @@ def looks_tokenised(path):
     return decision
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -78,4 +78,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command.run_part(main)

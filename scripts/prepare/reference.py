@@ -9,12 +9,12 @@ from pathlib import Path
 
 import sacremoses
 
-from common import lines
+from common import command, lines
 
 BPE_MARK = "@@ "
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
@@ -26,7 +26,7 @@ def main():
     args = parser.parse_args()
     detokenizer = sacremoses.MosesDetokenizer(args.language)
 
-    def plain(line):
+    def plain(line: str) -> str:
         line = f"{line} ".replace(BPE_MARK, "") if args.remove_bpe else line
         line = detokenizer.detokenize(line.split()) if args.detokenise else " ".join(line.split())
         return line.lower() if args.lower else line
@@ -35,4 +35,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command.run_part(main)

@@ -7,12 +7,15 @@ import argparse
 import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import regex
 import sacremoses
 
-from common import lines
+from common import command, lines
+
+Step = Callable[[list[str]], list[str]]  # from lines to as many lines
 
 MOSES = os.environ.get("MOSES")
 # Moses takes the stop at the end of a line for the sentence's even behind an abbreviation or a number; sacremoses does
@@ -20,13 +23,13 @@ MOSES = os.environ.get("MOSES")
 FINAL_STOP = re.compile(r"(?<=[^\s.])\.$")
 
 
-def moses(script, *options):
+def moses(script: str, *options: str) -> Step:
     """Return a function that sends lines through one of Moses' Perl scripts."""
     path = Path(MOSES) / "scripts" / "tokenizer" / script
     if not path.is_file():
         raise SystemExit(f"MOSES: {path} does not exist; name the folder of mosesdecoder, or unset it for sacremoses.")
 
-    def apply(batch):
+    def apply(batch: list[str]) -> list[str]:
         text = "".join(f"{line}\n" for line in batch)
         run = subprocess.run(["perl", path, *options], input=text.encode(), capture_output=True)
         if run.returncode:
@@ -36,12 +39,12 @@ def moses(script, *options):
     return apply
 
 
-def line_by_line(function):
+def line_by_line(function: Callable[[str], str]) -> Step:
     """Return a function of lines that applies a function of one line to each."""
     return lambda batch: [function(line) for line in batch]
 
 
-def normaliser(language):
+def normaliser(language: str) -> Step:
     """Return the function that writes punctuation in one way, with the Perl script's own peculiarities."""
     if MOSES:
         return moses("normalize-punctuation.perl", "-l", language)
@@ -50,20 +53,20 @@ def normaliser(language):
     return line_by_line(lambda line: normalizer.normalize(f"{line}\n"))
 
 
-def tokeniser(language, aggressive):
+def tokeniser(language: str, aggressive: bool) -> Step:
     """Return the function that separates words and punctuation; ``aggressive`` splits at hyphens too (``@-@``)."""
     if MOSES:
         return moses("tokenizer.perl", "-q", "-l", language, *(["-a"] if aggressive else []))
     tokenizer = sacremoses.MosesTokenizer(language)
 
-    def apply(line):
+    def apply(line: str) -> str:
         words = tokenizer.tokenize(line, aggressive_dash_splits=aggressive, return_str=True)
         return FINAL_STOP.sub(" .", words)
 
     return line_by_line(apply)
 
 
-def steps(args):
+def steps(args: argparse.Namespace) -> list[Step]:
     """Return the functions that the options ask for, in order."""
     chosen = []
     if args.apostrophes:
@@ -78,7 +81,7 @@ def steps(args):
     return [*chosen, line_by_line(lambda line: " ".join(line.split()))]
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path, help="plain text, one sentence a line")
@@ -92,7 +95,7 @@ def main():
     args = parser.parse_args()
     chosen = steps(args)
 
-    def apply(batch):
+    def apply(batch: list[str]) -> list[str]:
         for function in chosen:
             batch = function(batch)
         return batch
@@ -101,4 +104,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command.run_part(main)

@@ -6,11 +6,12 @@ BPE, and its ``codes``.
 """
 
 import argparse
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from common import lines
-from prepare import archives, segments
+from common import command, lines
+from prepare import archives
 
 LANGUAGES = ("en", "de")
 CORPORA = ("europarl-v7.de-en", "commoncrawl.de-en", "news-commentary-v9.de-en")
@@ -23,7 +24,7 @@ GOOGLE = {
 GOOGLE_CODES = "bpe.32000"
 
 
-def write_originals(files, out):
+def write_originals(files: Sequence[Path], out: Path) -> None:
     """Unpack the originals into the folder ``out``."""
     with archives.unpacking(out / "unpacked") as folder:
         names = [f"{corpus}.{language}" for corpus in (*CORPORA, "newstest2013") for language in LANGUAGES]
@@ -32,20 +33,20 @@ def write_originals(files, out):
             texts = {name: lines.read_lines(folder / name) for name in names if name.startswith(corpus)}
             print(f"{corpus}: {sum(1 for _ in lines.aligned(texts))} pairs", flush=True)
 
-        def training(language):
+        def training(language: str) -> Iterator[str]:
             return chain.from_iterable(lines.read_lines(folder / f"{corpus}.{language}") for corpus in CORPORA)
 
         texts = {
             "pairs": {language: training(language) for language in LANGUAGES},
             "valid": {language: lines.read_lines(folder / f"newstest2013.{language}") for language in LANGUAGES},
-            "test": {language: segments.read_segments(folder / name) for language, name in TEST_SETS.items()},
+            "test": {language: archives.read_segments(folder / name) for language, name in TEST_SETS.items()},
         }
         for split, sides in texts.items():
             number = lines.write_aligned({out / f"{split}.{language}": side for language, side in sides.items()})
             print(f"{split}: {number} pairs", flush=True)
 
 
-def write_google(files, out):
+def write_google(files: Sequence[Path], out: Path) -> None:
     """Unpack Google's archive into the folder ``out``."""
     with archives.unpacking(out / "unpacked") as folder:
         names = [f"{stem}.{language}" for stem in GOOGLE.values() for language in LANGUAGES]
@@ -56,7 +57,7 @@ def write_google(files, out):
         lines.write_aligned({out / "codes": lines.read_lines(folder / GOOGLE_CODES)})
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("archives", type=Path, nargs="+")
@@ -67,4 +68,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    command.run_part(main)

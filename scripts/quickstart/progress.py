@@ -4,27 +4,9 @@ The lines that describe a sret_transformer are shown too, everything else is lef
 """
 
 import argparse
-import contextlib
-import re
 import sys
 
-from common.training_log import parse_line
-
-MODEL = re.compile(r"\| INFO \| sret_fairseq\.model \| (.*)")
-
-
-def readable(line, updates):
-    """Return what to print for a line of the log, or None; a damaged report must not end a running training."""
-    tag, values = parse_line(line)
-    with contextlib.suppress(KeyError, TypeError, ValueError):
-        if tag == "train_inner":
-            speed = float(values["wps"])
-            return f"update {values['num_updates']:5d} of {updates}   loss {values['loss']}   {speed:.0f} tokens/s"
-        if tag == "valid":
-            return f"update {values['valid_num_updates']:5d} of {updates}   valid loss {values['valid_loss']}"
-    if match := MODEL.search(line):
-        return match[1]
-    return None
+from common.training_log import readable
 
 
 def main():

@@ -11,9 +11,8 @@ import os
 import platform
 from pathlib import Path
 
-from common import curves, figures, files, generated, lines, training_log
-from common import provenance as surroundings
-from common.tables import markdown
+from common import files, lines, output, provenance, scores, training_log
+from common.output import markdown
 
 COLUMNS = (
     "system",
@@ -26,11 +25,11 @@ COLUMNS = (
 )
 
 
-def measure(folder, references):
+def measure(folder, references, language):
     """Return everything measured of the system in ``folder``, and its translations."""
-    translations, speed = generated.read(folder / "generate.log", len(references))
+    translations, speed = scores.read_translations(folder / "generate.log", len(references))
     numbers = training_log.summarise(folder / "train.log")
-    for name, (value, signature) in generated.score(translations, references).items():
+    for name, (value, signature) in scores.text_scores(translations, references, language).items():
         key = {"sacreBLEU": "bleu", "chrF": "chrf"}[name]
         numbers.update({key: value, f"{key}_signature": signature})
     numbers["decoded_sentences_per_second"] = speed
@@ -72,7 +71,7 @@ def environment():
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "versions": surroundings.versions(packages),
+        "versions": provenance.versions(packages),
     }
 
 
@@ -101,15 +100,15 @@ def parse_args():
 def main():
     """Run the command line."""
     args = parse_args()
-    figures.output_folder(args.out)
+    output.picture_folder(args.out)
     sources, references = (list(lines.read_lines(args.corpus / f"test.{language}")) for language in args.languages)
     corpus = files.read_json(args.corpus / "corpus.json")
     systems, versions = {}, {"source": sources, "reference": references}
     for name, folder in args.system:
-        systems[name], versions[name] = measure(folder, references)
+        systems[name], versions[name] = measure(folder, references, args.languages[1])
     samples = [dict(zip(versions, texts, strict=True)) for texts in lines.aligned(versions)][: args.samples]
 
-    curves.draw(systems, [("train", "valid")], args.out / "learning_curves.png")
+    output.draw_curves(systems, [("train", "valid")], args.out / "learning_curves.png")
     results = {**environment(), "corpus": corpus, "systems": systems, "samples": samples}
     files.write_json(args.out / "results.json", results)
 

@@ -9,15 +9,14 @@ kept.
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from common import files
-from common import provenance as surroundings
-from recipe import record as run_record
-from recipe import settings as recipe_settings
+from common import command, files, provenance
+from recipe import record, settings
 
 
-def find_runs(names, runs):
+def find_runs(names: Sequence[str], runs: Path) -> list[Path]:
     """The folders of the runs that were asked for, or of all."""
     found = [runs / name if (runs / name).is_dir() else Path(name) for name in names]
     if not names:
@@ -33,9 +32,9 @@ def find_runs(names, runs):
     return found
 
 
-def parse_args(words):
-    """The command line's options; ``generate_words`` go to fairseq-generate."""
-    split = words.index("--") if "--" in words else len(words)
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line's options; ``generate_args`` go to fairseq-generate."""
+    split = argv.index("--") if "--" in argv else len(argv)
     parser = argparse.ArgumentParser(
         prog="evaluate.sh",
         usage="bash evaluate.sh [MODEL or FOLDER]... [OPTIONS] [-- OPTIONS OF FAIRSEQ-GENERATE]",
@@ -58,15 +57,15 @@ def parse_args(words):
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="folder of results.json, table.txt, translations (default: evaluation beside the runs)")
     # fmt: on
-    args = parser.parse_intermixed_args(words[:split])
+    args = parser.parse_intermixed_args(argv[:split])
     if args.last < 1:
         parser.error(f"--last {args.last} must be at least 1.")
     name = args.recipe.name
-    runs = recipe_settings.runs_folder(name)
-    args.data = (args.data or recipe_settings.data_folder(name)).resolve()
+    runs = settings.runs_folder(name)
+    args.data = (args.data or settings.data_folder(name)).resolve()
     args.out = (args.out or runs / "evaluation").resolve()
     args.runs = find_runs(args.runs, runs)
-    args.generate_words = [*args.generate.split(), *words[split + 1 :]]
+    args.generate_args = [*args.generate.split(), *argv[split + 1 :]]
     names = [folder.name for folder in args.runs]
     args.against = args.against or names[0]
     if args.against not in names:
@@ -74,41 +73,43 @@ def parse_args(words):
     return args
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     args = parse_args(sys.argv[1:])
     from common import scores
-    from recipe import measure as evaluation  # here, since --help does without what it needs
+    from recipe import measure  # here, since --help does without what it needs
 
-    languages = recipe_settings.read(args.recipe / "train.yaml", args.data).languages
-    sets = evaluation.read_sets(args.data, languages, args.sacrebleu_set)
+    scores.check_sacremoses()
+    languages = settings.read(args.recipe / "train.yaml", args.data).languages
+    sets = measure.read_sets(args.data, languages, args.sacrebleu_set)
     systems, translations = {}, {}
     for folder in args.runs:
         print(f"== {folder.name}", flush=True)
-        systems[folder.name], translations[folder.name] = evaluation.measure(folder, args, sets, languages)
+        systems[folder.name], translations[folder.name] = measure.measure(folder, args, sets, languages)
     baseline = (args.against, translations.pop(args.against))
     references = sets["test"]["reference"]
-    comparisons = scores.bootstrap(baseline, list(translations.items()), references) if translations else []
+    others = list(translations.items())
+    comparisons = scores.bootstrap(baseline, others, references, languages[1]) if others else []
 
     prepared = args.data / "prepare.json"
     results = {
         "recipe": args.recipe.name,
-        "date": run_record.now(),
+        "date": record.now(),
         "command": shlex.join(sys.argv),
-        "generate": args.generate_words,
+        "generate": args.generate_args,
         "corpus": files.read_json(prepared) if prepared.exists() else None,
         "references": {split: {"lines": len(texts["source"]), "from": texts["from"]} for split, texts in sets.items()},
         "systems": systems,
         "comparisons": comparisons,
-        "hardware": surroundings.hardware_asked(),
-        "packages": surroundings.packages(),
-        **surroundings.commit(files.REPOSITORY),
+        "hardware": provenance.hardware_asked(),
+        "packages": provenance.packages(),
+        **provenance.commit(files.REPOSITORY),
     }
-    text = evaluation.report(systems, sets, comparisons)
+    text = measure.report(systems, sets, comparisons)
     files.write_json(args.out / "results.json", results)
     files.write_text(args.out / "table.txt", f"{text}\n")
     print(f"\n{text}\n\nAll numbers: {args.out / 'results.json'}")
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)

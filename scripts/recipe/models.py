@@ -1,32 +1,49 @@
 """The named models of the recipes: one table for all, so that their experiments compare."""
 
-from collections import namedtuple
+from typing import Any, NamedTuple
+
+Options = dict[str, Any]
 
 
-def both(**options):
+def both(**options: Any) -> Options:
     """Options of encoder and decoder alike, such as ``layers``, by their names on the command line."""
     return {
         f"{side}-{name.replace('_', '-')}": value for name, value in options.items() for side in ("encoder", "decoder")
     }
 
 
-Recipe = namedtuple("Recipe", "suffix depth baseline small_baseline sret equal_parameters encoder_only")
-Recipe.__doc__ = """What the models of one recipe are made of.
+class Recipe(NamedTuple):
+    """What the models of one recipe are made of.
 
-``suffix`` of the architectures' names; ``depth``, layers of the baseline a side; ``baseline``, its options;
-``small_baseline``, those of fairseq's model with the parameters of ``sret``; then those of the recursive models:
-``sret``, as deep as the baseline; ``equal_parameters`` and ``encoder_only``, as large. A block costs more than a layer
-of fairseq's for its NLL, whose width is chosen for that.
-"""
+    Attributes:
+        suffix: of the architectures' names.
+        depth: layers of the baseline a side.
+        baseline: its options.
+        small_baseline: those of fairseq's model with the parameters of ``sret``.
+        sret: those of the recursive model as deep as the baseline.
+        equal_parameters: those of a recursive model as large as the baseline. A block costs more than a layer of
+            fairseq's for its NLL, whose width is chosen for that.
+        encoder_only: the same, with the recursion in the encoder only.
+    """
+
+    suffix: str
+    depth: int
+    baseline: Options
+    small_baseline: Options
+    sret: Options
+    equal_parameters: Options
+    encoder_only: Options
+
+
 BLOCKS, DEPTH = "half the recipe's depth", "the recipe's depth"  # stand for numbers of a recipe
 
 
-def layers(encoder, decoder):
+def layers(encoder: int, decoder: int) -> Options:
     """Options of a model with these numbers of layers."""
     return {"encoder-layers": encoder, "decoder-layers": decoder}
 
 
-def large(suffix, small_baseline, nll_ratio):
+def large(suffix: str, small_baseline: Options, nll_ratio: float) -> Recipe:
     """A recipe with 6+6 layers: with this NLL, 5 blocks applied twice have as many parameters as 6 layers."""
     five = {**both(layers=5), "nll-ratio": nll_ratio}
     return Recipe(suffix, 6, {}, small_baseline, {}, five, {**five, "encoder-recursions": 3, "decoder-recursions": 1})
@@ -82,8 +99,8 @@ MODELS = {
 }
 
 
-def model_words(name, recipe):
-    """The words for ``fairseq-train`` that make the model ``name`` of a recipe, a key of RECIPES.
+def model_args(name: str, recipe: str) -> list[str]:
+    """The arguments of ``fairseq-train`` that make the model ``name`` of a recipe, a key of RECIPES.
 
     Raises:
         SystemExit: no such model, in one sentence.
@@ -94,14 +111,14 @@ def model_words(name, recipe):
     _, kind, own = MODELS[name]
     options = {**getattr(facts, kind), **own}
     numbers = {BLOCKS: facts.depth // 2, DEPTH: facts.depth}
-    words = ["--arch", f"{'transformer' if kind.endswith('baseline') else 'sret_transformer'}{facts.suffix}"]
+    args = ["--arch", f"{'transformer' if kind.endswith('baseline') else 'sret_transformer'}{facts.suffix}"]
     for option, value in options.items():
-        words.append(f"--{option}")
+        args.append(f"--{option}")
         if value is not True:
-            words.append(str(numbers.get(value, value)))
-    return words
+            args.append(str(numbers.get(value, value)))
+    return args
 
 
-def model_list(recipe):
+def model_list(recipe: str) -> str:
     """The table as text, one model with its options a paragraph."""
-    return "\n".join(f"  {name:24} {MODELS[name][0]}\n{'':27}{' '.join(model_words(name, recipe))}" for name in MODELS)
+    return "\n".join(f"  {name:24} {MODELS[name][0]}\n{'':27}{' '.join(model_args(name, recipe))}" for name in MODELS)

@@ -1,17 +1,32 @@
-"""``run.json`` in the folder of a training: what was run, with one record for each start."""
+"""What the folder of a training says: ``run.json``, with one record for each start, and its last checkpoint."""
 
 import datetime
+import os
+import shutil
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from common import files
 
 
-def read(folder):
-    """What ``run.json`` in a folder says, or None where there is none."""
+def read(folder: Path) -> dict[str, Any] | None:
+    """What ``run.json`` in a folder says, or None where there is none.
+
+    Raises:
+        SystemExit: it is no record of a training.
+    """
     path = folder / "run.json"
-    return files.read_json(path) if path.exists() else None
+    if not path.exists():
+        return None
+    record = files.read_object(path, starts=list)
+    starts = record["starts"]
+    if not starts or not all(isinstance(start, dict) and isinstance(start.get("begun"), str) for start in starts):
+        raise SystemExit(f"{path}: 'starts' does not list the starts of a training, each with 'begun'.")
+    return record
 
 
-def check_same(folder, **identity):
+def check_same(folder: Path, **identity: str) -> None:
     """Exit with one sentence if the folder holds a run of something else."""
     record = read(folder) or {}
     for name, value in identity.items():
@@ -21,52 +36,103 @@ def check_same(folder, **identity):
             )
 
 
-def begin(folder, identity, **start):
+def begin(folder: Path, identity: dict[str, str], **start: Any) -> None:
     """Add the record of a start, which has not ended yet."""
     record = {**identity, "starts": [], **(read(folder) or {})}
     record["starts"].append({"begun": now(), **start, "ended": None, "status": "running"})
     files.write_json(folder / "run.json", record)
 
 
-def end(folder, status, updates):
+def end(folder: Path, status: str, updates: int) -> None:
     """Complete the record of the last start."""
     record = read(folder)
     record["starts"][-1].update(ended=now(), status=status, updates_after=updates)
     files.write_json(folder / "run.json", record)
 
 
-def last_start(folder):
+def last_start(folder: Path) -> dict[str, Any]:
     """The record of the last start of a run, empty where there is none."""
     return (read(folder) or {"starts": [{}]})["starts"][-1]
 
 
-def finished(folder, max_update):
+def finished(folder: Path, max_update: int) -> bool:
     """Whether a run ended by itself, perhaps by patience, when at least so many updates were asked for."""
     start = last_start(folder)
     return start.get("status") == "finished" and start.get("max_update", 0) >= max_update
 
 
-def budget(folder):
+def budget(folder: Path) -> str | None:
     """What the last start of a run was asked for, in words; None where there is no record of it."""
     start = last_start(folder)
     try:
         return f"{start['max_update']:,} updates of {start['batch']['batch_tokens']:,} tokens"
-    except KeyError:  # made by an earlier version
+    except (KeyError, TypeError, ValueError):  # made by an earlier version
         return None
 
 
-def seconds(folder):
+def seconds(folder: Path) -> float | None:
     """How long the starts of a run took together, those that were cut off left out; None where there is no record."""
     record = read(folder)
     if record is None:
         return None
-    begun_and_ended = [(start["begun"], start["ended"]) for start in record["starts"] if start["ended"]]
-    return sum(
-        (datetime.datetime.fromisoformat(ended) - datetime.datetime.fromisoformat(begun)).total_seconds()
-        for begun, ended in begun_and_ended
-    )
+    begun_and_ended = [(start["begun"], start["ended"]) for start in record["starts"] if start.get("ended")]
+    try:
+        return sum(
+            (datetime.datetime.fromisoformat(ended) - datetime.datetime.fromisoformat(begun)).total_seconds()
+            for begun, ended in begun_and_ended
+        )
+    except (TypeError, ValueError) as error:
+        raise SystemExit(f"{folder / 'run.json'}: 'begun' and 'ended' hold no times: {error}.") from error
 
 
-def now():
+def now() -> str:
     """The time, with its zone."""
     return datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def reader() -> ModuleType:
+    """The module that reads checkpoints, ready to read those of fairseq."""
+    from common import checkpoints  # here, since it brings torch, which --help does without
+
+    checkpoints.package_file("patches/safe_globals.py")["allow_fairseq_globals"]()
+    return checkpoints
+
+
+def updates_in(path: Path) -> int:
+    """The number of updates of a checkpoint, or exit with one sentence."""
+    read = reader()
+    return read.updates_of(read.load(path), path)
+
+
+def updates_done(folder: Path) -> int:
+    """The number of updates in a folder's last checkpoint; 0 if there is none."""
+    last = folder / "checkpoint_last.pt"
+    return updates_in(last) if last.exists() else 0
+
+
+def repair(folder: Path) -> int:
+    """Replace a last checkpoint that cannot be read by the newest of its folder that can; the updates that it holds.
+
+    The plugin makes fairseq write it whole or not at all; this is for a file that was damaged otherwise.
+
+    Raises:
+        SystemExit: there is no other checkpoint that can be read.
+    """
+    last = folder / "checkpoint_last.pt"
+    if not last.exists():
+        return 0
+    read = reader()
+    try:
+        checkpoint = read.load(last)
+    except SystemExit:
+        for other in sorted(set(folder.glob("checkpoint*.pt")) - {last}, key=os.path.getmtime, reverse=True):
+            try:
+                updates = updates_in(other)
+            except SystemExit:  # damaged too, as the one that the last was copied from may be
+                continue
+            with files.atomic(last) as temporary:
+                shutil.copy(other, temporary)
+            print(f"train: {last} was damaged; going on from {other.name}, the newest sound one.")
+            return updates
+        raise
+    return read.updates_of(checkpoint, last)

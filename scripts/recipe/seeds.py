@@ -1,24 +1,42 @@
 """Means and standard deviations over the seeds of a sweep."""
 
 import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from common import files, training_log
-from common import provenance as surroundings
-from common.tables import markdown
-from recipe import record as run_record
+from common import files, provenance, training_log
+from common.output import markdown
+from recipe import record
+
+Key = str | tuple[str, str]  # a quantity, or the set and the kind of a score
 
 
-def read(folder):
+class Run(NamedTuple):
+    """A training: a model of the recipe, a seed, and further options of fairseq-train."""
+
+    model: str
+    seed: str
+    options: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The model, and the options that make it another one: what runs with several seeds share."""
+        return "-".join([self.model, *(word.strip("-").replace("/", "_") for word in self.options)])
+
+
+def read(folder: Path) -> dict[str, Any]:
     """What a run's folder tells: parameters, updates, seconds of training, speed of translation, and scores.
 
     ``valid_nll`` is the last validation's negative log-likelihood, in bits a token. ``scores`` are
     {(set, kind): (value, how it was made)}, without those that could not be made.
     """
-    (system,) = files.read_json(folder / "evaluation" / "results.json")["systems"].values()
+    path = folder / "evaluation" / "results.json"
+    (system,) = files.read_object(path, systems=dict)["systems"].values()
     found = {name: system.get(name) for name in ("parameters", "updates", "sentences_per_second")}
     found["averaged"] = len(system.get("averaged", []))
-    found["budget"] = run_record.budget(folder)
-    found["training_seconds"] = run_record.seconds(folder)
+    found["budget"] = record.budget(folder)
+    found["training_seconds"] = record.seconds(folder)
     validations = training_log.curves(folder / "train.log")["valid"]
     found["valid_nll"] = validations[-1][1] if validations else None
     found["scores"] = {
@@ -30,7 +48,7 @@ def read(folder):
     return found
 
 
-def check_same_kind(runs):
+def check_same_kind(runs: Mapping[Run, Mapping[str, Any]]) -> dict[Key, str]:
     """Exit with one sentence if two runs were trained or have scores of one name that were made differently."""
     budgets = {found["budget"]: run for run, found in runs.items() if found["budget"]}
     if len(budgets) > 1:
@@ -49,7 +67,7 @@ def check_same_kind(runs):
     return made
 
 
-def averages(runs):
+def averages(runs: Mapping[Run, Mapping[str, Any]]) -> str:
     """A line for the table on the number of checkpoints averaged, which ought to be the same for all runs."""
     counts = {}
     for run, facts in runs.items():
@@ -60,13 +78,13 @@ def averages(runs):
     return f"CAUTION, different numbers of checkpoints were averaged, which hardly compare: {each}"
 
 
-def summarise(values):
+def summarise(values: Sequence[float]) -> dict[str, Any]:
     """Number, mean and sample standard deviation (None for a single value), and the values."""
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return {"n": len(values), "mean": statistics.mean(values), "deviation": deviation, "values": values}
 
 
-def cell(summary):
+def cell(summary: Mapping[str, Any] | None) -> str:
     """A summary as text."""
     if summary is None:
         return "-"
@@ -75,11 +93,11 @@ def cell(summary):
     return f"{summary['mean']:,.{digits}f}{deviation} (n = {summary['n']})"
 
 
-def gather(done, failed, out, **facts):
+def gather(done: Sequence[tuple[Run, Path]], failed: Mapping[str, str], out: Path, **facts: Any) -> None:
     """Print and write the table of a sweep.
 
     Args:
-        done: [(run, its folder)], a run having a ``name``, ``model``, ``options`` and ``seed``.
+        done: [(run, its folder)].
         failed: {name of a run that failed: what failed}.
         out: the folder for table.txt and results.json.
         facts: what else results.json shall say.
@@ -106,10 +124,10 @@ def gather(done, failed, out, **facts):
     text = "\n".join(lines)
     results = {
         **facts,
-        "date": run_record.now(),
-        "packages": surroundings.packages(),
-        **surroundings.commit(files.REPOSITORY),
-        "runs": [record(run, found) for run, found in runs.items()],
+        "date": record.now(),
+        "packages": provenance.packages(),
+        **provenance.commit(files.REPOSITORY),
+        "runs": [as_json(run, found) for run, found in runs.items()],
         "failed": failed,
         "models": {
             model: {label(key): {**summary, "how": made.get(key)} for key, summary in summaries.items()}
@@ -121,12 +139,12 @@ def gather(done, failed, out, **facts):
     print(f"\n{text}\n\nAll numbers: {out / 'results.json'}")
 
 
-def label(key):
+def label(key: Key) -> str:
     """The name of a column."""
     return key.replace("_", " ") if isinstance(key, str) else " ".join(key)
 
 
-def record(run, found):
+def as_json(run: Run, found: Mapping[str, Any]) -> dict[str, Any]:
     """One run for JSON."""
     scores = {label(key): value for key, (value, _) in found["scores"].items()}
     return {"model": run.model, "options": list(run.options), "seed": run.seed, **found, "scores": scores}

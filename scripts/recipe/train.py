@@ -19,16 +19,15 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from common import files
-from common import provenance as surroundings
-from quickstart.progress import readable
-from recipe import models as recipe_models
-from recipe import plan as training_plan
-from recipe import record as run_record
-from recipe import resume
-from recipe import settings as recipe_settings
+from common import command, files, provenance
+from common.training_log import readable
+from recipe import models, record, settings
+from recipe.plan import Plan, distributed_args, launcher, node_count, report, share_out
+from recipe.settings import Settings
 
 # Options of fairseq that this program sets itself, so that what it prints and records is what happens.
 OWN_OPTIONS = [
@@ -38,28 +37,29 @@ OWN_OPTIONS = [
 ]
 
 
-def cpu_words(settings):
+def cpu_args(chosen: Settings) -> list[str]:
     """Options for --cpu. Where validation translates, a few batches do: all would take longer than the updates."""
-    return ["--cpu", *(["--max-valid-steps", "2", "--log-interval", "5"] if "--eval-bleu" in settings.words else [])]
+    return ["--cpu", *(["--max-valid-steps", "2", "--log-interval", "5"] if "--eval-bleu" in chosen.args else [])]
 
 
-def fairseq_words(args, settings, plan, precision):
-    """All words for fairseq-train."""
+def fairseq_args(args: argparse.Namespace, chosen: Settings, plan: Plan, precision: Sequence[str]) -> list[str]:
+    """All arguments of fairseq-train."""
     return [
         str(args.data / "data-bin"),
         *("--user-dir", str(files.REPOSITORY / "sret_fairseq")),
-        *recipe_models.model_words(args.model, args.recipe.name),
-        *settings.words,
+        *models.model_args(args.model, args.recipe.name),
+        *chosen.args,
         *("--max-tokens", str(plan.max_tokens), "--update-freq", str(plan.update_freq)),
+        *("--max-tokens-valid", str(args.max_tokens or chosen.max_tokens)),
         *("--max-update", str(args.max_update), "--seed", str(args.seed)),
         *("--save-dir", str(args.save_dir), "--tensorboard-logdir", str(args.save_dir / "tensorboard")),
-        *training_plan.distributed_words(plan),
-        *(cpu_words(settings) if args.cpu else precision),
+        *distributed_args(plan),
+        *(cpu_args(chosen) if args.cpu else precision),
         *args.fairseq_options,
     ]
 
 
-def check_data(args, languages):
+def check_data(args: argparse.Namespace, languages: tuple[str, str]) -> None:
     """Exit with one sentence unless the binarised text is there."""
     pair = "-".join(languages)
     names = [f"dict.{language}.txt" for language in languages]
@@ -73,19 +73,19 @@ def check_data(args, languages):
 
 
 @contextlib.contextmanager
-def locked(folder):
+def locked(folder: Path) -> Iterator[int]:
     """Hold a folder, with a file that fairseq's processes hold too: two trainings in it would mix their checkpoints."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "lock").touch()
     except OSError as error:
         raise SystemExit(f"train: --save-dir {folder} cannot be written: {error.strerror}.") from error
-    with files.held(folder / "lock", f"train: another training is running in {folder}.") as lock:
+    with files.locked(folder / "lock", f"train: another training is running in {folder}.") as lock:
         yield lock
 
 
 @contextlib.contextmanager
-def environment_kept():
+def environment_kept() -> Iterator[None]:
     """Hold the environment that this program runs in, so that no setup.sh empties it meanwhile."""
     path = Path(sys.prefix) / "sret_fairseq.setup.lock"
     if not path.exists():
@@ -96,19 +96,12 @@ def environment_kept():
         yield
 
 
-def run(command, log_path, lock, name, updates):
+def run(program: Sequence[str], log_path: Path, lock: int, name: str, updates: int) -> int:
     """Run a training, append what it says to its log, print a line for each report; its exit status."""
     with open(log_path, "a", encoding="utf-8") as log:
-        log.write(f"\n$ {shlex.join(command)}\n")
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            pass_fds=[lock],
-        )
-        try:
+        log.write(f"\n$ {shlex.join(program)}\n")
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
+        with command.child(program, pass_fds=[lock], **pipe) as process:
             for line in process.stdout:
                 log.write(line)
                 log.flush()
@@ -116,30 +109,27 @@ def run(command, log_path, lock, name, updates):
                 if text:
                     print(f"{name}: {text}", flush=True)
             return process.wait()
-        finally:
-            process.terminate()
-            process.wait()
 
 
-def first_node():
+def first_node() -> bool:
     """Whether this is the machine that keeps the log and the record."""
     return os.environ.get("NODE_RANK", "0") == "0"
 
 
-def positive(text):
+def positive(text: str) -> int:
     """A whole number from 1 up."""
     if not (text.isascii() and text.isdigit() and int(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
-def parse_args(words):
-    """The command line's options; ``fairseq_options`` are the words after ``--``."""
-    split = words.index("--") if "--" in words else len(words)
+def parse_args(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line's options; ``fairseq_options`` are those after ``--``."""
+    split = argv.index("--") if "--" in argv else len(argv)
     recipe = argparse.ArgumentParser(add_help=False)
     recipe.add_argument("--recipe", type=Path, required=True, help=argparse.SUPPRESS)
-    folder = recipe.parse_known_args(words[:split])[0].recipe
-    table = recipe_models.model_list(folder.name)
+    folder = recipe.parse_known_args(argv[:split])[0].recipe
+    table = models.model_list(folder.name)
     parser = argparse.ArgumentParser(
         prog="train.sh",
         usage="bash train.sh MODEL [OPTIONS] [-- OPTIONS OF FAIRSEQ-TRAIN]",
@@ -166,8 +156,8 @@ def parse_args(words):
     parser.add_argument("--save-dir", type=Path, metavar="DIR",
                         help="the folder of the run (default: MODEL, with --seed MODEL-seedN, in $RUNS or runs/RECIPE)")
     # fmt: on
-    args = parser.parse_args(words[:split])
-    args.fairseq_options = words[split + 1 :]
+    args = parser.parse_args(argv[:split])
+    args.fairseq_options = argv[split + 1 :]
     for word in args.fairseq_options:
         if word.split("=")[0] in OWN_OPTIONS or re.match("-a(?!-)", word):
             parser.error(
@@ -179,12 +169,12 @@ def parse_args(words):
     return args
 
 
-def identity(args, settings):
+def identity(args: argparse.Namespace, chosen: Settings) -> dict[str, Any]:
     """What a folder holds a run of: other updates, batches and machines are the same run, gone on with.
 
     An index holds the lengths of all sentences; with the beginning of the text it tells one text from another.
     """
-    source, target = settings.languages
+    source, target = chosen.languages
     binarised = args.data / "data-bin"
     text = [binarised / f"train.{source}-{target}.{language}" for language in (source, target)]
     return {
@@ -195,11 +185,11 @@ def identity(args, settings):
         "dictionary": digest(binarised / f"dict.{target}.txt"),
         "text": digest(*(side.with_name(f"{side.name}.idx") for side in text)),
         "beginning": digest(*(side.with_name(f"{side.name}.bin") for side in text), size=1 << 24),
-        "train.yaml": hashlib.sha256(shlex.join(settings.words).encode()).hexdigest()[:12],
+        "train.yaml": hashlib.sha256(shlex.join(chosen.args).encode()).hexdigest()[:12],
     }
 
 
-def digest(*paths, size=-1):
+def digest(*paths: Path, size: int = -1) -> str:
     """The beginning of the SHA-256 of files, or of the first ``size`` bytes of each."""
     total = hashlib.sha256()
     for path in paths:
@@ -208,89 +198,89 @@ def digest(*paths, size=-1):
     return total.hexdigest()[:12]
 
 
-def complete(args, settings):
+def complete(args: argparse.Namespace, chosen: Settings) -> None:
     """Fill in what was not given."""
     name = args.recipe.name
-    runs = recipe_settings.runs_folder(name)
+    runs = settings.runs_folder(name)
     suffix = f"-seed{args.seed}" if args.seed else ""
     args.save_dir = (args.save_dir or runs / f"{args.model}{suffix}").resolve()
-    args.seed = args.seed or settings.seed
-    args.max_update = args.max_update or settings.max_update
+    args.seed = args.seed or chosen.seed
+    args.max_update = args.max_update or chosen.max_update
 
 
-def number_format_words(wanted, gpus):
+def precision_args(wanted: str | None, gpus: Sequence[dict[str, Any]]) -> list[str]:
     """The option for a number format, as a list; None is the one that all these GPUs multiply fast."""
     if wanted is None:
-        return surroundings.precision(gpus)
+        return provenance.precision(gpus)
     return [] if wanted == "fp32" else [f"--{wanted}"]
 
 
-def prepare(args, settings):
+def prepare(args: argparse.Namespace, chosen: Settings) -> tuple[list[str], dict[str, Any]]:
     """The command that trains, and what run.json says of it."""
-    hardware = surroundings.hardware_asked()
+    hardware = provenance.hardware_asked()
     gpus = [] if args.cpu else hardware["gpus"]
     if not gpus and not args.cpu:
         raise SystemExit("train: no GPU is visible; --cpu trains on the CPU, which suffices to see that all works.")
-    nodes = 1 if args.cpu else training_plan.node_count(os.environ)
-    plan = training_plan.share_out(
-        settings, nodes * max(1, len(gpus)), nodes, max_tokens=args.max_tokens, update_freq=args.update_freq
+    nodes = 1 if args.cpu else node_count(os.environ)
+    plan = share_out(
+        chosen, nodes * max(1, len(gpus)), nodes, max_tokens=args.max_tokens, update_freq=args.update_freq
     )
-    precision = number_format_words(args.precision, gpus)
-    command = [*training_plan.launcher(plan, os.environ), *fairseq_words(args, settings, plan, precision)]
+    precision = precision_args(args.precision, gpus)
+    program = [*launcher(plan, os.environ), *fairseq_args(args, chosen, plan, precision)]
     number_format = precision[0].removeprefix("--") if precision else "fp32"
-    print(*training_plan.report(plan, settings.batch_tokens), sep="\n")
-    print(f"number format: {number_format}\n$ {shlex.join(command)}", flush=True)
+    print(*report(plan, chosen.batch_tokens), sep="\n")
+    print(f"number format: {number_format}\n$ {shlex.join(program)}", flush=True)
     facts = {
         "asked": shlex.join(sys.argv),
-        "command": shlex.join(command),
-        "batch": {**plan._asdict(), "recipe_tokens": settings.batch_tokens},
+        "command": shlex.join(program),
+        "batch": {**plan._asdict(), "recipe_tokens": chosen.batch_tokens},
         "precision": number_format,
-        **surroundings.commit(files.REPOSITORY),
+        **provenance.commit(files.REPOSITORY),
         "hardware": hardware,
-        "packages": surroundings.packages(),
+        "packages": provenance.packages(),
     }
-    return command, facts
+    return program, facts
 
 
-def train(args, settings, lock):
+def train(args: argparse.Namespace, chosen: Settings, lock: int) -> int:
     """Go on with the training until it is finished; the exit status."""
-    same = identity(args, settings)
-    run_record.check_same(args.save_dir, **same)
-    done = resume.mend(args.save_dir) if first_node() else resume.updates_done(args.save_dir)
-    if done >= args.max_update or run_record.finished(args.save_dir, args.max_update):
+    same = identity(args, chosen)
+    record.check_same(args.save_dir, **same)
+    done = record.repair(args.save_dir) if first_node() else record.updates_done(args.save_dir)
+    if done >= args.max_update or record.finished(args.save_dir, args.max_update):
         print(f"{args.model}: finished, {done:,} updates are in {args.save_dir}; --max-update N trains on.")
         return 0
     print(f"{args.model}: {'from update ' + format(done, ',') if done else 'from the start'}, into {args.save_dir}")
-    command, facts = prepare(args, settings)
+    program, facts = prepare(args, chosen)
     if not first_node():
-        return subprocess.run(command).returncode
+        return subprocess.run(program).returncode
 
-    run_record.begin(args.save_dir, same, updates_before=done, max_update=args.max_update, **facts)
+    record.begin(args.save_dir, same, updates_before=done, max_update=args.max_update, **facts)
     status = "interrupted"
     try:
-        code = run(command, args.save_dir / "train.log", lock, args.model, args.max_update)
+        code = run(program, args.save_dir / "train.log", lock, args.model, args.max_update)
         status = "failed" if code else "finished"
     finally:
-        run_record.end(args.save_dir, status, resume.mend(args.save_dir))
+        record.end(args.save_dir, status, record.repair(args.save_dir))
     if code:
         print(f"train: {args.model} failed; see the end of {args.save_dir / 'train.log'}.", file=sys.stderr)
     return 1 if code else 0
 
 
-def main():
+def main() -> int:
     """Run the command line."""
     args = parse_args(sys.argv[1:])
-    recipe_models.model_words(args.model, args.recipe.name)
-    args.data = (args.data or recipe_settings.data_folder(args.recipe.name)).resolve()
-    settings = recipe_settings.read(args.recipe / "train.yaml", args.data)
-    complete(args, settings)
-    check_data(args, settings.languages)
+    models.model_args(args.model, args.recipe.name)
+    args.data = (args.data or settings.data_folder(args.recipe.name)).resolve()
+    chosen = settings.read(args.recipe / "train.yaml", args.data)
+    complete(args, chosen)
+    check_data(args, chosen.languages)
     # So that an end by Ctrl-C, `kill` or a cluster ends fairseq and is recorded.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit("train: ended by a signal; the same command goes on."))
     with environment_kept(), locked(args.save_dir) if first_node() else contextlib.nullcontext() as lock:
-        return train(args, settings, lock)
+        return train(args, chosen, lock)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run(main)

@@ -1,7 +1,7 @@
 """The recipes' evaluate.sh: every kind of score is what its own tool says, and the table holds them apart."""
 
 import importlib
-import runpy
+import shutil
 import subprocess
 import sys
 
@@ -38,7 +38,7 @@ def test_sacre_scores(scores, tmp_path):
     """sacreBLEU and chrF are those of the command sacrebleu, their signatures too."""
     (tmp_path / "hypotheses").write_text("\n".join(HYPOTHESES) + "\n")
     (tmp_path / "references").write_text("\n".join(REFERENCES) + "\n")
-    found = scores.sacre_scores(HYPOTHESES, REFERENCES)
+    found = scores.text_scores(HYPOTHESES, REFERENCES, "en")
     for name, metric in (("sacreBLEU", "bleu"), ("chrF", "chrf")):
         words = [tmp_path / "references", "-i", tmp_path / "hypotheses", "-m", metric, "-w", "6", "-f", "text"]
         said = subprocess.run([sys.executable, "-m", "sacrebleu", *words], capture_output=True, text=True).stdout
@@ -48,16 +48,40 @@ def test_sacre_scores(scores, tmp_path):
 
 def test_signature_names_the_test_set(scores):
     """A score against a set of sacreBLEU's says so."""
-    found = scores.sacre_scores(HYPOTHESES, REFERENCES, test="wmt14/full", lang="en-de")
+    found = scores.text_scores(HYPOTHESES, REFERENCES, "en", test="wmt14/full", lang="en-de")
     assert "test:wmt14/full|lang:en-de" in found["sacreBLEU"].how
-    assert found["sacreBLEU"].value == scores.sacre_scores(HYPOTHESES, REFERENCES)["sacreBLEU"].value
+    assert found["sacreBLEU"].value == scores.text_scores(HYPOTHESES, REFERENCES, "en")["sacreBLEU"].value
 
 
 def test_split_compounds(scores):
-    """Hyphens inside words are words of their own; hyphens alone and marks of split ones stay."""
+    """Hyphens inside words are words of their own, in marks of split ones too; hyphens alone stay."""
     split = scores.split_compounds
     assert split("a well-known river - or 1-2") == ("a well ##AT##-##AT## known river - or 1 ##AT##-##AT## 2")
-    assert split("-x y- @-@ ##AT##-##AT##") == "-x y- @-@ ##AT##-##AT##"
+    assert split("-x y- @-@ a-b-c") == "-x y- @ ##AT##-##AT## @ a ##AT##-##AT## b-c"
+
+
+@pytest.mark.skipif(not shutil.which("perl"), reason="fairseq's script needs Perl")
+def test_compounds_are_split_as_fairseq_splits_them(scores):
+    """Its script compound_split_bleu.sh hands both sides to this Perl."""
+    lines = [*REFERENCES, "ein Haus @-@ Hund", "-x y- a-b-c ##AT##-##AT## --", "grün-weiß 1\u00a0-\u00a02 \u4e2d-\u6587"]
+    perl = ["perl", "-ple", "s{(\\S)-(\\S)}{$1 ##AT##-##AT## $2}g"]
+    said = subprocess.run(perl, input="".join(f"{line}\n" for line in lines).encode(), capture_output=True, check=True)
+    assert [scores.split_compounds(line) for line in lines] == said.stdout.decode().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("language", "tokeniser"),
+    [("de", "13a"), ("zh", "zh"), ("zh_CN", "zh"), ("cmn-Hans", "zh"), ("ja", "char"), ("ko_KR", "char"), ("th", "char")],
+)
+def test_languages_without_spaces(scores, monkeypatch, language, tokeniser):
+    """A nearly right translation has a high BLEU in every script, and the signature says what it was divided into."""
+    monkeypatch.setattr(scores.importlib.util, "find_spec", lambda name: None)  # no MeCab
+    sentences = {"de": "Das alte Haus steht am Fluss", "zh": "那座老房子在河边的小树林旁边", "th": "บ้านเก่าตั้งอยู่ริมแม่น้ำ"}
+    text = sentences.get(language[:2], sentences["zh"])
+    found = scores.text_scores([f"{text}!"] * 4, [f"{text}."] * 4, language)["sacreBLEU"]
+    assert found.value > 60 and f"|tok:{tokeniser}|" in found.how
+    bootstrap = scores.bootstrap(("a", [text] * 4), [("b", [text[2:]] * 4)], [text] * 4, language, samples=20)
+    assert f"|tok:{tokeniser}|" in bootstrap[0]["signature"]
 
 
 def test_compound_split_bleu(scores):
@@ -78,7 +102,7 @@ def test_bootstrap(scores):
     """Equal systems do not differ, p is 1; a system that is right everywhere is better than one that is not."""
     many = [line for line in REFERENCES for _ in range(8)]
     wrong = [line for line in HYPOTHESES for _ in range(8)]
-    found = scores.bootstrap(("a", wrong), [("b", wrong), ("c", many)], many, samples=200)
+    found = scores.bootstrap(("a", wrong), [("b", wrong), ("c", many)], many, "en", samples=200)
     assert [(entry["system"], entry["metric"]) for entry in found] == [
         *(("b", "BLEU"), ("c", "BLEU"), ("b", "chrF2"), ("c", "chrF2")),
     ]
@@ -87,7 +111,7 @@ def test_bootstrap(scores):
         assert (entry["difference"] == 0) == same
         assert entry["p_value"] == 1.0 if same else entry["p_value"] < 0.01
         assert "bs:200|seed:12345" in entry["signature"]
-    assert found == scores.bootstrap(("a", wrong), [("b", wrong), ("c", many)], many, samples=200)
+    assert found == scores.bootstrap(("a", wrong), [("b", wrong), ("c", many)], many, "en", samples=200)
 
 
 def test_comet(scores, monkeypatch, tmp_path):
@@ -128,7 +152,7 @@ def test_without_sacremoses(scores, monkeypatch):
     """One sentence, before any translation."""
     monkeypatch.setitem(sys.modules, "sacremoses", None)
     with pytest.raises(SystemExit, match=r"^sacremoses is not installed: pip install"):
-        runpy.run_path(scores.__file__)
+        scores.check_sacremoses()
 
 
 def sacrebleu_cache(folder, lines):
@@ -201,7 +225,7 @@ def test_evaluate(trained, wmt14, tmp_path):
         ([], " has no run with a checkpoint; train one, or name its folder."),
         (["--last", "0"], "--last 0 must be at least 1."),
         (["run", "--against", "other"], "--against other: no such run among run."),
-        (["run", "--data", "/nowhere"], "/nowhere/reference/valid.en: No such file or directory; run prepare.sh"),
+        (["run", "--data", "/nowhere"], "/nowhere/reference/valid.en does not exist; run prepare.sh"),
     ],
 )
 def test_bad_words(words, sentence, tmp_path, monkeypatch, import_script):

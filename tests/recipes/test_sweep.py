@@ -1,4 +1,4 @@
-"""scripts/sweep.sh runs what is listed, goes on after a failure, resumes, and gathers means and deviations."""
+"""scripts/sweep.py runs what is listed, goes on after a failure, resumes, and gathers means and deviations."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 from support.commands import refusal
 from support.corpora import TINY, read_json, run
 
-SWEEP = "scripts/sweep.sh"
+SWEEP = "scripts/sweep.py"
 
 # Stand-ins for a recipe's scripts: the score is the seed's, the second seed of the baseline cannot be trained.
 # The first $TOGETHER trainings wait, for 10 seconds at most, until all of them have begun.
@@ -147,8 +147,8 @@ def test_another_sweep_at_work(sweep, import_script, tmp_path):
     """Two of them would write to the same logs and table."""
     out = tmp_path / "out"
     out.mkdir()
-    held = import_script("common.files").held(out / ".lock", "")
-    with held, pytest.raises(SystemExit, match="another sweep writes to"):
+    locked = import_script("common.files").held(out / ".lock", "")
+    with locked, pytest.raises(SystemExit, match="another sweep writes to"):
         sweep("--models", "sret", "--out", str(out))
     assert [path.name for path in out.iterdir()] == [".lock"]
 
@@ -167,7 +167,7 @@ def test_several_jobs(sweep, tmp_path, monkeypatch):
 def gathered(import_script, tmp_path):
     """A function that gathers runs, given by what was scored and the updates of the training; it returns the table."""
     gather = import_script("recipe.seeds")
-    run_type = import_script("sweep").Run
+    run_type = import_script("recipe.seeds").Run
 
     def call(*runs):
         done = []
@@ -269,5 +269,5 @@ def test_tables_of_small_corpora(import_script, name):
     module.check_runs(listed, "small_corpora")
     assert len({(each.name, each.seed) for each in listed}) == len(listed) > 15
     for each in listed:
-        words = ["data", *module.recipe_models.model_words(each.model, "small_corpora"), *each.options]
+        words = ["data", *module.models.model_args(each.model, "small_corpora"), *each.options]
         options.parse_args_and_arch(options.get_training_parser(), words)

@@ -54,7 +54,7 @@ def parsed(import_script, settings, recipe, model="sret"):
     """What fairseq-train understands of a recipe's words."""
     from fairseq import options
 
-    words = [*import_script("recipe.models").model_words(model, recipe), *settings(recipe).words]
+    words = [*import_script("recipe.models").model_args(model, recipe), *settings(recipe).args]
     return options.parse_args_and_arch(options.get_training_parser(), ["data", *words])
 
 
@@ -125,11 +125,18 @@ def test_effective_batch(import_script, settings):
     """Batches are accumulated to the recipe's effective batch; where that cannot be, a warning says so."""
     plan, wmt = import_script("recipe.plan"), settings("wmt14_en_de")
     assert wmt.batch_tokens == 28_672 and settings("iwslt14_de_en").batch_tokens == 4_096
-    for processes, max_tokens, update_freq in ((8, None, 1), (1, None, 8), (2, 7168, 2)):
+    for processes, max_tokens, update_freq in ((8, None, 1), (1, None, 8), (2, 7168, 2), (16, None, 1), (56, None, 1)):
         found = plan.share_out(wmt, processes, max_tokens=max_tokens)
         assert (found.update_freq, found.batch_tokens) == (update_freq, 28_672)
         assert len(plan.report(found, wmt.batch_tokens)) == 1
-    for found in (plan.share_out(wmt, 3), plan.share_out(wmt, 8, update_freq=2), plan.share_out(wmt, 16)):
+    assert plan.share_out(wmt, 16).max_tokens == 1792 and plan.share_out(wmt, 56).max_tokens == 512
+    three = plan.share_out(wmt, 3)  # which does not divide it
+    assert (three.update_freq, three.max_tokens) == (3, 3185) and len(plan.report(three, wmt.batch_tokens)) == 1
+    for found in (
+        plan.share_out(wmt, 57),  # a batch would be too small for long sentences
+        plan.share_out(wmt, 8, update_freq=2),
+        plan.share_out(wmt, 16, max_tokens=3584),
+    ):
         assert "WARNING: the recipe's effective batch is 28,672" in plan.report(found, wmt.batch_tokens)[1]
 
 
@@ -153,7 +160,7 @@ def test_launcher(import_script, settings):
     two = plan.share_out(wmt, 2, nodes=2)
     words = " ".join(plan.launcher(two, environment))
     assert "--nproc-per-node 1 --nnodes 2 --node-rank 1 --master-addr first --master-port 29500" in words
-    assert plan.distributed_words(two) == ["--distributed-world-size", "2", "--load-checkpoint-on-all-dp-ranks"]
+    assert plan.distributed_args(two) == ["--distributed-world-size", "2", "--load-checkpoint-on-all-dp-ranks"]
     assert plan.node_count(environment) == 2 and plan.node_count({}) == 1
     with pytest.raises(SystemExit, match="NNODES is '2'; it takes NNODES, NODE_RANK"):
         plan.node_count({"NNODES": "2"})
@@ -166,7 +173,7 @@ def test_precision(import_script):
     assert precision([ampere, {"capability": [12, 0]}]) == ["--bf16"]
     assert precision([ampere, volta]) == ["--fp16"]
     assert precision([ampere, pascal]) == precision([]) == []
-    words = import_script("recipe.train").number_format_words
+    words = import_script("recipe.train").precision_args
     assert words(None, [ampere]) == ["--bf16"] and words("amp", [ampere]) == ["--amp"]
     assert words("fp32", [ampere]) == words(None, []) == []
 
@@ -211,30 +218,30 @@ def test_identity_tells_texts_apart(import_script, tmp_path):
     for name in ("dict.nl.txt", *(f"train.fr-nl.{side}.{kind}" for side in ("fr", "nl") for kind in ("idx", "bin"))):
         (tmp_path / "data-bin" / name).write_text("old")
     recipe = argparse.Namespace(name="small_corpora")
-    settings = argparse.Namespace(languages=("fr", "nl"), words=["--dropout", "0.3"])
+    settings = argparse.Namespace(languages=("fr", "nl"), args=["--dropout", "0.3"])
     args = argparse.Namespace(data=tmp_path, recipe=recipe, model="sret", seed=1, fairseq_options=[])
     first = train.identity(args, settings)
     for kind, changed in (("idx", {"text"}), ("bin", {"text", "beginning"})):
         (tmp_path / "data-bin" / f"train.fr-nl.nl.{kind}").write_text("new")
         second = train.identity(args, settings)
         assert {name for name in first if first[name] != second[name]} == changed
-    settings.words = ["--dropout", "0.1"]  # another train.yaml
+    settings.args = ["--dropout", "0.1"]  # another train.yaml
     assert train.identity(args, settings)["train.yaml"] != first["train.yaml"]
 
 
-def test_mend_takes_the_newest_sound_checkpoint(import_script, tmp_path):
+def test_repair_takes_the_newest_sound_checkpoint(import_script, tmp_path):
     """The last checkpoint is a copy of another: one fault may have hit both."""
-    resume = import_script("recipe.resume")
+    record = import_script("recipe.record")
     for age, name in enumerate(("checkpoint2.pt", "checkpoint1.pt", "checkpoint_last.pt")):
         torch.save({"model": {"x": torch.ones(3)}, "optimizer_history": [{"num_updates": 9 - age}]}, tmp_path / name)
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
     for name in ("checkpoint2.pt", "checkpoint_last.pt"):
         os.truncate(tmp_path / name, 100)
-    assert resume.mend(tmp_path) == 8 == resume.updates_done(tmp_path)
+    assert record.repair(tmp_path) == 8 == record.updates_done(tmp_path)
     for path in tmp_path.iterdir():
         os.truncate(path, 100)
     with pytest.raises(SystemExit, match=r"checkpoint_last\.pt is damaged"):
-        resume.mend(tmp_path)
+        record.repair(tmp_path)
 
 
 def test_save_dir_that_cannot_be(corpus, tmp_path):

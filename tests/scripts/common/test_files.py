@@ -1,4 +1,4 @@
-"""scripts/files.py writes files whole or not at all, and finds out before the work whether it can."""
+"""scripts/common/files.py writes files whole or not at all, and finds out before the work whether it can."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def test_whatever_fails_leaves_nothing(files, tmp_path):
     """An error of another kind than the disk's goes on as it is; the file that was there stays."""
     path = tmp_path / "file"
     files.write_text(path, "old")
-    with pytest.raises(ValueError, match="halfway"), files.whole(path) as temporary:
+    with pytest.raises(ValueError, match="halfway"), files.atomic(path) as temporary:
         temporary.write_text("half")
         raise ValueError("halfway")
     assert list(tmp_path.iterdir()) == [path] and path.read_text() == "old"
@@ -49,9 +49,9 @@ def test_json_that_cannot_be_read(files, tmp_path):
 def test_one_process_holds_a_file(files, tmp_path):
     """A second one hears so, and has it once the first has let go."""
     lock = tmp_path / "lock"
-    with files.held(lock, "first"), pytest.raises(SystemExit, match=r"^busy$"), files.held(lock, "busy"):
+    with files.locked(lock, "first"), pytest.raises(SystemExit, match=r"^busy$"), files.locked(lock, "busy"):
         pass
-    with files.held(lock, "busy"):
+    with files.locked(lock, "busy"):
         pass
 
 

@@ -1,4 +1,4 @@
-"""scripts/surroundings.py lists the packages that are installed."""
+"""scripts/provenance.py lists the packages that are installed."""
 
 import sys
 

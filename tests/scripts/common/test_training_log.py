@@ -1,4 +1,4 @@
-"""scripts/training_log.py and progress.py read reports as fairseq writes them, and damaged ones as none."""
+"""scripts/common/training_log.py reads reports as fairseq writes them, and damaged ones as none."""
 
 import json
 
@@ -9,12 +9,6 @@ import pytest
 def training_log(import_script):
     """The script as a module."""
     return import_script("common.training_log")
-
-
-@pytest.fixture
-def readable(import_script):
-    """What progress.py shows of a line."""
-    return import_script("quickstart.progress").readable
 
 
 def report(**values):
@@ -32,19 +26,19 @@ DAMAGED = [
 ]
 
 
-def test_a_million_updates(training_log, readable, tmp_path):
+def test_a_million_updates(training_log, tmp_path):
     """fairseq writes all numbers in six digits."""
     lines = [report(num_updates="1e+06", loss="5", wps="80"), report(valid_num_updates="1.5e+06", valid_loss="4")]
     (tmp_path / "log").write_text("".join(lines))
     curves = training_log.curves(tmp_path / "log")
     assert curves == {"train": [[1000000, 5.0]], "valid": [[1500000, 4.0]], "bleu": []}
-    assert readable(lines[0], 2000000) == "update 1000000 of 2000000   loss 5   80 tokens/s"
-    assert readable(lines[1], 2000000) == "update 1500000 of 2000000   valid loss 4"
+    assert training_log.readable(lines[0], 2000000) == "update 1000000 of 2000000   loss 5   80 tokens/s"
+    assert training_log.readable(lines[1], 2000000) == "update 1500000 of 2000000   valid loss 4"
 
 
 @pytest.mark.parametrize("line", DAMAGED)
-def test_damaged_reports_are_left_out(training_log, readable, tmp_path, line):
-    assert readable(line, 9) is None
+def test_damaged_reports_are_left_out(training_log, tmp_path, line):
+    assert training_log.readable(line, 9) is None
     text = "encoder_layers=2 decoder_layers=3\nnum. shared model params: 1,000\n"
     (tmp_path / "log").write_text(text + line + report(num_updates="4", loss="5", wps="80"))
     assert training_log.curves(tmp_path / "log") == {"train": [[4, 5.0]], "valid": [], "bleu": []}

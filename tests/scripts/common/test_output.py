@@ -1,4 +1,4 @@
-"""scripts/figures.py draws into files, and says what to install where matplotlib is missing."""
+"""scripts/common/output.py draws into files, and says what to install where matplotlib is missing."""
 
 import subprocess
 import sys
@@ -11,18 +11,18 @@ MISSING = r"^matplotlib is not installed: pip install '\.\[plot\]'$"
 
 
 @pytest.fixture
-def figures(import_script):
+def output(import_script):
     """The script as a module."""
-    return import_script("common.figures")
+    return import_script("common.output")
 
 
-def test_without_matplotlib(figures, monkeypatch, tmp_path):
+def test_without_matplotlib(output, monkeypatch, tmp_path):
     """One sentence, from the folder for the results on."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SystemExit, match=MISSING):
-        figures.new()
+        output.new_figure()
     with pytest.raises(SystemExit, match=MISSING):
-        figures.output_folder(tmp_path / "out")
+        output.picture_folder(tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -34,11 +34,11 @@ def test_help_needs_no_matplotlib():
 
 
 @pytest.mark.parametrize("name", [r"$\frac$.log", "a$b", "plain", r"\$x$"])
-def test_labels_are_shown_as_they_are(figures, tmp_path, name):
-    figure = figures.new()
-    figure.subplots().set_title(figures.plain(name))
-    figures.save(figure, tmp_path / "picture.png")
+def test_labels_are_shown_as_they_are(output, tmp_path, name):
+    figure = output.new_figure()
+    figure.subplots().set_title(output.plain(name))
+    output.save_figure(figure, tmp_path / "picture.png")
     from matplotlib import cbook
 
-    assert not cbook.is_math_text(figures.plain(name))
-    assert figures.plain(name).replace(r"\$", "$") == name
+    assert not cbook.is_math_text(output.plain(name))
+    assert output.plain(name).replace(r"\$", "$") == name

@@ -1,0 +1,68 @@
+"""How commands and the programs that they start end: together, and without a traceback."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1  # of prctl(2)
+SECONDS_TO_END = 30
+
+
+def missing(module: str) -> str:
+    """The sentence for a Python that lacks a module which scripts/setup.sh installs."""
+    return (
+        f"{sys.executable} has no {module}: activate the environment (source .venv/bin/activate) that "
+        f"bash scripts/setup.sh makes."
+    )
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command line and end with its status; a signal that ends it does so with one line and its own status."""
+    name = os.path.basename(sys.argv[0])
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that temporary files go
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+
+
+def run_part(main: Callable[[], int | None]) -> NoReturn:
+    """The same for a part of another script, which ends when that does."""
+    end_with_parent()
+    run(main)
+
+
+def end_with_parent() -> None:
+    """Have this process ended by SIGTERM as soon as the thread that started it ends, by whatever; on Linux."""
+    if sys.platform == "linux":
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def child(args: Sequence[object], **options: Any) -> Iterator[subprocess.Popen]:
+    """Start a program in a process group of its own, which is ended on leaving, and when this process is killed.
+
+    Args:
+        args: the program and its arguments.
+        options: of subprocess.Popen.
+    """
+    process = subprocess.Popen(list(map(str, args)), start_new_session=True, preexec_fn=end_with_parent, **options)
+    try:
+        yield process
+    finally:
+        end_group(process)
+
+
+def end_group(process: subprocess.Popen) -> None:
+    """End a child with all that it started: politely, then by force."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
+            os.killpg(process.pid, number)
+            process.wait(SECONDS_TO_END)
