@@ -13,8 +13,7 @@ import torch
 from benchmarks import devices
 from benchmarks.comparison import Comparison
 from benchmarks.options import REPOSITORY
-from common import files, output
-from common import provenance
+from common import files, output, provenance
 
 
 @dataclass

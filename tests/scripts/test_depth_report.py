@@ -1,9 +1,10 @@
-"""scripts/depth_report.sh on a model that was trained for a few updates."""
+"""scripts/depth_report.py on a model that was trained for a few updates."""
 
 import csv
 import json
 import re
 import subprocess
+import sys
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ def trained(tmp_path_factory):
 
 def report(*words):
     """Run the script."""
-    command = ["bash", REPOSITORY / "scripts" / "depth_report.sh", *words]
+    command = [sys.executable, REPOSITORY / "scripts" / "depth_report.py", *words]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True)
 
 

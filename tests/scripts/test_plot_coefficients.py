@@ -19,8 +19,8 @@ NLL = "decoder.layers.0.projections.1.0.residual.coefficients.residual"
 @pytest.fixture
 def plot(import_script, monkeypatch):
     """A function that runs the script on these words; the lines drawn, ``{panel: [(xs, ys)]}``."""
-    figures, script, drawn = import_script("common.figures"), import_script("plot_coefficients"), {}
-    save = figures.save
+    output, script, drawn = import_script("common.output"), import_script("plot_coefficients"), {}
+    save = output.save_figure
 
     def record(figure, path):
         for axes in figure.axes:
@@ -32,7 +32,7 @@ def plot(import_script, monkeypatch):
         script.main()
         return drawn
 
-    monkeypatch.setattr(figures, "save", record)
+    monkeypatch.setattr(output, "save_figure", record)
     return run
 
 

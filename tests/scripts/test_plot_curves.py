@@ -24,8 +24,8 @@ def plot(import_script, monkeypatch):
 @pytest.fixture
 def panels(import_script, monkeypatch):
     """The figures that are drawn from now on: ``{title: {label: [x], [y]}}`` of each."""
-    figures, drawn = import_script("common.figures"), []
-    save = figures.save
+    output, drawn = import_script("common.output"), []
+    save = output.save_figure
 
     def record(figure, path):
         drawn.append({axes.get_title(): {} for axes in figure.axes})
@@ -34,7 +34,7 @@ def panels(import_script, monkeypatch):
                 drawn[-1][axes.get_title()][line.get_label()] = tuple(map(list, line.get_data()))
         save(figure, path)
 
-    monkeypatch.setattr(figures, "save", record)
+    monkeypatch.setattr(output, "save_figure", record)
     return drawn
 
 
@@ -135,7 +135,7 @@ def test_log_file_of_a_training(plot, tmp_path):
 
 def test_the_quickstart_draws_both_losses_in_one_panel(import_script, panels, tmp_path):
     points = {"train": [[1, 5.0], [2, 4.0]], "valid": [[2, 4.5]], "bleu": 30.1}
-    import_script("common.curves").draw({"A": points}, [("train", "valid")], tmp_path / "picture.png")
+    import_script("common.output").draw_curves({"A": points}, [("train", "valid")], tmp_path / "picture.png")
     assert panels == [{"Learning curves": {"A, train": ([1, 2], [5, 4]), "A, valid": ([2], [4.5])}}]
 
 

@@ -53,13 +53,13 @@ def make_corpus(folder, pair=("de", "en")):
 
 
 def start(script, *words, **environment):
-    """Start a Bash script of the repository, in a process group of its own, as a user types it from another folder."""
+    """Start a script of the repository, in a process group of its own, as a user types it from another folder."""
     variables = {**os.environ, "VENV": sys.prefix, "OMP_NUM_THREADS": "1", **environment}
     for name in ("DATA", "RUNS", "NNODES", "NODE_RANK"):
         if name not in environment:
             variables.pop(name, None)
     return subprocess.Popen(
-        ["bash", str(REPOSITORY / script), *map(str, words)],
+        [sys.executable if script.endswith(".py") else "bash", str(REPOSITORY / script), *map(str, words)],
         env={name: str(value) for name, value in variables.items()},
         cwd="/",
         text=True,

@@ -1,4 +1,4 @@
-"""scripts/lines.py keeps lines whole and in order in any number of processes; scripts/tokenise.py, with Moses too."""
+"""scripts/common/lines.py keeps lines in order in any number of processes; prepare/tokenise.py, with Moses too."""
 
 import os
 import shutil
@@ -15,9 +15,8 @@ SCRIPTS = REPOSITORY / "scripts"
 
 @pytest.fixture
 def lines(import_script, monkeypatch):
-    """The script as a module, with ranges so small that a short file has several."""
+    """The script as a module, with batches so small that a short file has several."""
     module = import_script("common.lines")
-    monkeypatch.setattr(module, "SMALLEST_RANGE", 50)
     monkeypatch.setattr(module, "BATCH", 7)
     return module
 
@@ -31,7 +30,6 @@ def test_lines_are_mapped_in_order(lines, monkeypatch, tmp_path, workers):
     source.write_bytes("\n".join(texts).encode())
     lines.map_lines(lambda batch: [f"<{line}>" for line in batch], source, target)
     assert target.read_bytes().decode() == "".join(f"<{text}>\n" for text in texts)
-    assert len(lines.ranges(source, workers)) == workers
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
 
 
@@ -42,7 +40,7 @@ def test_a_failure_in_one_process_leaves_nothing(lines, monkeypatch, tmp_path):
         return [line for line in batch if line != "b"]
 
     (tmp_path / "source").write_text("a\n" * 299 + "b\n")
-    with pytest.raises(SystemExit, match=r"source: \d lines became \d, so .*target was not written"):
+    with pytest.raises(SystemExit, match=r"source: [67] lines became \d, so .*target was not written"):
         lines.map_lines(drop_some, tmp_path / "source", tmp_path / "target")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
@@ -51,12 +49,12 @@ def test_a_killed_process_is_noticed(lines, monkeypatch, tmp_path):
     monkeypatch.setenv("WORKERS", "2")
     (tmp_path / "source").write_text("a\n" * 300)
 
-    def task(begin, end, number):
-        if number == 1:
-            os.kill(os.getpid(), signal.SIGKILL)
+    def kill(batch):
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    with pytest.raises(SystemExit, match="source: a process that read it was killed"):
-        lines.in_parallel(task, tmp_path / "source")
+    with pytest.raises(SystemExit, match="source: a process that worked on it was killed"):
+        lines.map_lines(kill, tmp_path / "source", tmp_path / "target")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""scripts/trained.py: what the command lines of its scripts share."""
+"""scripts/common/loading.py: what the command lines of its scripts share."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""scripts/provenance.py lists the packages that are installed."""
+"""scripts/common/provenance.py lists the packages that are installed."""
 
 import sys
 
