@@ -5,15 +5,30 @@ from the last of them; optimizer state is left out. Nothing but data is read fro
 """
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from common import command
-from common.checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file, save
+from common.checkpoints import (
+    EPOCH_FILE,
+    UPDATE_FILE,
+    check_finite,
+    load,
+    numbered_checkpoints,
+    package_file,
+    save,
+    training_of,
+)
 
 
-def last_checkpoints(folder, pattern, count, upper_bound, option, or_fewer=False):
+def last_checkpoints(
+    folder: Path, pattern: re.Pattern[str], count: int, upper_bound: int | None, option: str, or_fewer: bool = False
+) -> list[Path]:
     """Return the paths of the last checkpoints of a folder, oldest first.
 
     Args:
@@ -39,7 +54,7 @@ def last_checkpoints(folder, pattern, count, upper_bound, option, or_fewer=False
     return [path for _, path in numbered[-count:]]
 
 
-def select(args):
+def select(args: argparse.Namespace) -> list[Path]:
     """Return the paths of the checkpoints that the command line asks for, oldest first, or exit with one sentence."""
     for path in args.inputs:
         if not path.exists():
@@ -69,7 +84,7 @@ def select(args):
     return args.inputs
 
 
-def check_output(output, inputs):
+def check_output(output: Path, inputs: Sequence[Path]) -> None:
     """Exit with one sentence if the output cannot be written or would replace an input."""
     if not output.parent.is_dir():
         raise SystemExit(f"--output: the folder {output.parent} does not exist.")
@@ -79,7 +94,7 @@ def check_output(output, inputs):
         raise SystemExit(f"--output: {output} is one of the checkpoints to average; choose another name.")
 
 
-def check_same_tensors(path, model, first_path, first):
+def check_same_tensors(path: Path, model: dict[str, Tensor], first_path: Path, first: dict[str, Tensor]) -> None:
     """Exit with one sentence unless two models have tensors of the same names, shapes and types."""
     for name in sorted(model.keys() | first.keys()):
         for holder, other, lacking in ((model, first, first_path), (first, model, path)):
@@ -92,24 +107,42 @@ def check_same_tensors(path, model, first_path, first):
             )
 
 
-def average(paths):
+def check_same_training(path: Path, training: dict[str, Any], first_path: Path, first: dict[str, Any]) -> None:
+    """Exit with one sentence unless two checkpoints say the same of their training."""
+    for name, value in training.items():
+        if value != first[name]:
+            raise SystemExit(
+                f"{path} says that its {name} was {value!r}, {first_path} says {first[name]!r}: the mean of two "
+                f"trainings translates nothing; --force averages them all the same."
+            )
+
+
+def average(paths: Sequence[Path], force: bool = False) -> dict[str, Any]:
     """Return the last checkpoint of ``paths`` with the mean of their models and without what was trained beside it.
 
     Sums are kept in float64; each mean has its parameter's type. Tensors of whole numbers are the last checkpoint's.
+
+    Args:
+        paths: the checkpoints.
+        force: take those of different trainings.
+
+    Raises:
+        SystemExit: they do not belong together, or one holds a number that is not finite.
     """
-    first = {}
+    first: dict[str, Tensor] = {}
     for index, path in enumerate(paths, 1):
         print(f"[{index}/{len(paths)}] {path}", flush=True)
         checkpoint = load(path)
         model = checkpoint["model"]
         if not first:  # its shapes and types, not its numbers: one checkpoint at a time is in memory
             first = {name: torch.empty_like(tensor, device="meta") for name, tensor in model.items()}
-            sums = {
-                name: torch.zeros_like(tensor, dtype=torch.float64)
-                for name, tensor in model.items()
-                if tensor.is_floating_point()
-            }
+            training = training_of(checkpoint)
+            floating = [name for name, tensor in model.items() if tensor.is_floating_point()]
+            sums = {name: torch.zeros_like(model[name], dtype=torch.float64) for name in floating}
         check_same_tensors(path, model, paths[0], first)
+        if not force:
+            check_same_training(path, training_of(checkpoint), paths[0], training)
+        check_finite(model, path)
         for name, total in sums.items():
             total += model[name]
     means = {name: (total / len(paths)).to(model[name].dtype) for name, total in sums.items()}
@@ -121,7 +154,7 @@ def average(paths):
     return checkpoint
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--inputs", type=Path, nargs="+", required=True, help="checkpoints, or the folder of them")
@@ -133,6 +166,7 @@ def parse_args():
     parser.add_argument(
         "--checkpoint-upper-bound", type=int, metavar="E_OR_U", help="leave out checkpoints after this epoch or update"
     )
+    parser.add_argument("--force", action="store_true", help="average checkpoints of different trainings")
     return parser.parse_args()
 
 
@@ -142,7 +176,7 @@ def main() -> None:
     args = parse_args()
     paths = select(args)
     check_output(args.output, paths)
-    save(average(paths), args.output)
+    save(average(paths, args.force), args.output)
     print(f"Wrote the average of {len(paths)} checkpoints to {args.output}")
 
 

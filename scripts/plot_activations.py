@@ -6,21 +6,31 @@ real tokens. A pass with cosine 1 and change 0 does nothing. The decoder reads t
 layers of fairseq's transformer are blocks of one pass.
 """
 
+import argparse
 import contextlib
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
 from common import command, loading, output
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Application = tuple[int, Tensor, Tensor]  # block from 1, stream before and after, (T, B, C)
+Row = tuple[str | int | float, ...]  # as in HEADER
 
 SIDES = ("encoder", "decoder")
 PERCENTILES = {"p1": 1, "p25": 25, "median": 50, "p75": 75, "p99": 99}
 HEADER = ("side", "depth", "block", "pass", "mean", "std", *PERCENTILES, "cosine", "relative_change")
 
 
-def blocks(side):
+def blocks(side: nn.Module) -> list[tuple[nn.Module, list[nn.Module]]]:
     """Return the distinct blocks of an encoder or decoder, each with the modules whose output ends an application."""
     found = []
     for layer in side.layers:
@@ -33,14 +43,15 @@ def blocks(side):
 
 
 @contextlib.contextmanager
-def applications(side):
-    """Give a list that grows by (block, stream before, stream after), (T, B, C), at each application; blocks from 1."""
-    seen, started = [], []
+def applications(side: nn.Module) -> Iterator[list[Application]]:
+    """Give a list that grows by an Application whenever a block is applied."""
+    seen: list[Application] = []
+    started: list[tuple[int, Tensor]] = []
 
-    def start(number):
+    def start(number: int) -> Callable[..., None]:
         return lambda module, inputs: started.append((number, inputs[0]))
 
-    def end(module, inputs, output):
+    def end(module: nn.Module, inputs: Any, output: Any) -> None:
         number, before = started.pop()
         seen.append((number, before, output[0] if isinstance(output, tuple) else output))
 
@@ -52,7 +63,7 @@ def applications(side):
         yield seen
 
 
-def movement(before, after):
+def movement(before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
     """Cosine and relative change of each token, both (N,), from the stream before and after, (N, C)."""
     cosine = F.cosine_similarity(before, after, dim=1)
     change = (after - before).norm(dim=1) / before.norm(dim=1).clamp_min(torch.finfo(before.dtype).tiny)
@@ -60,8 +71,8 @@ def movement(before, after):
 
 
 @torch.no_grad()
-def observe(model, batches):
-    """Return rows as in HEADER, by side and depth, over all real tokens of the batches. The model stays as it is."""
+def observe(model: nn.Module, batches: Sequence[dict[str, Any]]) -> list[Row]:
+    """Return rows, by side and depth, over all real tokens of the batches. The model stays as it is."""
     rows = []
     for name in SIDES:
         side = getattr(model, name)
@@ -83,7 +94,7 @@ def observe(model, batches):
     return rows
 
 
-def draw(rows):
+def draw(rows: Iterable[Row]) -> "Figure":
     """Return a figure, a column for each side: the distributions above, what the applications do below."""
     figure = output.new_figure(figsize=(12, 8), layout="constrained")
     panels = figure.subplots(2, 2, squeeze=False)
@@ -106,7 +117,7 @@ def draw(rows):
     return figure
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = loading.parser(__doc__)
     choice = parser.add_mutually_exclusive_group()

@@ -6,17 +6,22 @@ channels, with the standard deviation. Nothing but data is read from a checkpoin
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from common import command, output
 from common.checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file, updates_of
+
+# A place is a row of coefficients.py of the package: side, block, pass, sublayer and which of the two.
+Lines = dict[Any, dict[int, tuple[float, ...]]]  # {place: {updates: (value,) or (mean, standard deviation)}}
 
 HEADER = ("updates", "side", "block", "pass", "sublayer", "which", "value", "standard deviation")
 MEANING = {"c1": "c1, of the stream", "c2": "c2, of the sublayer's output"}
 STYLES = {"self_attn": "-", "cross_attn": "--", "ffn": "-.", "nll": ":"}
 
 
-def checkpoints(folder):
+def checkpoints(folder: Path) -> list[Path]:
     """Return the paths of the numbered checkpoints of a folder, or exit with one sentence."""
     if not folder.is_dir():
         raise SystemExit(f"{folder} is no folder; name the --save-dir of a training.")
@@ -28,7 +33,7 @@ def checkpoints(folder):
     return paths
 
 
-def read(path):
+def read(path: Path) -> tuple[int, dict[Any, tuple[float, ...]]]:
     """Return the number of updates of a checkpoint, and its coefficients as coefficients.py of the package gives them.
 
     Raises:
@@ -45,8 +50,8 @@ def read(path):
     return updates, values
 
 
-def development(paths):
-    """Return ``{place: {updates: (value,) or (mean, standard deviation)}}``, in the order of the updates."""
+def development(paths: Sequence[Path]) -> Lines:
+    """Return the coefficients of the checkpoints of a run, in the order of the updates."""
     values_at = {}
     for index, path in enumerate(paths, 1):
         print(f"[{index}/{len(paths)}] {path}", flush=True)
@@ -54,14 +59,14 @@ def development(paths):
         if values.keys() != next(iter(values_at.values()), values).keys():
             raise SystemExit(f"{path} has other coefficients than {paths[0]}: name a folder with one training alone.")
         values_at[updates] = values
-    lines = {}
+    lines: Lines = {}
     for updates in sorted(values_at):
         for place, value in values_at[updates].items():
             lines.setdefault(place, {})[updates] = value
     return lines
 
 
-def draw(lines, path):
+def draw(lines: Lines, path: Path) -> None:
     """Write the picture: a row for each side, a column for c1 and c2; colours tell blocks, styles sublayers."""
     sides, columns = (sorted({place[field] for place in lines}, reverse=not field) for field in (0, 4))
     blocks, passes = (sorted({place[field] for place in lines}) for field in (1, 2))
@@ -92,7 +97,7 @@ def draw(lines, path):
     output.save_figure(figure, path)
 
 
-def rows(lines):
+def rows(lines: Lines) -> list[tuple[Any, ...]]:
     """Return the rows of coefficients.csv, by updates."""
     return [
         (updates, *place, *value, *[""] * (2 - len(value)))
@@ -103,7 +108,7 @@ def rows(lines):
     ]
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoints", type=Path, metavar="CHECKPOINT_DIR", help="--save-dir of the training")

@@ -7,6 +7,7 @@ is left out.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from common import command, output, training_log
@@ -14,7 +15,7 @@ from common import command, output, training_log
 QUANTITIES = {"bleu": "BLEU", "train": "training loss", "valid": "validation loss"}
 
 
-def read(logs, names):
+def read(logs: Sequence[Path], names: Sequence[str]) -> dict[str, dict[str, training_log.Points]]:
     """Return ``{name: training_log.curves(log)}``, or exit with one sentence."""
     if len(names) != len(logs):
         raise SystemExit(f"--names: {len(names)} names for {len(logs)} logs; give each log one.")
@@ -30,17 +31,17 @@ def read(logs, names):
     return runs
 
 
-def rows(runs):
+def rows(runs: dict[str, dict[str, training_log.Points]]) -> list[tuple[str, str, int, float]]:
     """Return the rows of curves.csv."""
     return [
-        (name, words, updates, value)
+        (name, title, updates, value)
         for name, points in runs.items()
-        for quantity, words in QUANTITIES.items()
+        for quantity, title in QUANTITIES.items()
         for updates, value in points[quantity]
     ]
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="log of one training")

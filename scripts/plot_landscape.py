@@ -6,19 +6,28 @@ coefficients. The loss is the negative log-likelihood in bits a token, without l
 landscape.png and landscape.csv (alpha, beta, loss).
 """
 
+import argparse
 import contextlib
 import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from common import command, loading, output
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Tensors = dict[str, Tensor]
+
 HEADER = ("alpha", "beta", "loss")
 
 
-def weight_matrices(model):
+def weight_matrices(model: nn.Module) -> Tensors:
     """Return the parameters that are perturbed, by name; one that several modules share is there once.
 
     The coefficients of residual connections have two dimensions, (passes, channels), but are no matrix.
@@ -27,7 +36,7 @@ def weight_matrices(model):
     return {name: weight for name, weight in named if weight.dim() > 1 and ".coefficients." not in name}
 
 
-def random_direction(weights, generator):
+def random_direction(weights: Tensors, generator: torch.Generator) -> Tensors:
     """Return a Gaussian direction by name: ``d_i <- d_i / |d_i| * |w_i|`` for each row i of each matrix.
 
     It is drawn on the CPU, so that a seed gives the same direction on every machine.
@@ -41,12 +50,12 @@ def random_direction(weights, generator):
 
 
 @contextlib.contextmanager
-def perturbation(weights):
+def perturbation(weights: Tensors) -> Iterator[Callable[..., None]]:
     """Give a function that sets weights to ``w + sum of step * direction``; afterwards they are w, bit for bit."""
     originals = {name: weight.detach().clone() for name, weight in weights.items()}
 
     @torch.no_grad()
-    def move(*steps_and_directions):
+    def move(*steps_and_directions: tuple[float, Tensors]) -> None:
         for name, weight in weights.items():
             weight.copy_(originals[name])
             for step, direction in steps_and_directions:
@@ -59,7 +68,7 @@ def perturbation(weights):
 
 
 @torch.no_grad()
-def loss(model, batches):
+def loss(model: nn.Module, batches: Sequence[dict[str, Any]]) -> float:
     """Return the negative log-likelihood of the targets in bits a token, over all tokens of the batches."""
     nats, tokens = 0.0, 0
     for batch in batches:
@@ -72,7 +81,7 @@ def loss(model, batches):
     return nats / tokens / math.log(2)
 
 
-def landscape(model, batches, steps, seed):
+def landscape(model: nn.Module, batches: Sequence[dict[str, Any]], steps: Sequence[float], seed: int) -> np.ndarray:
     """Return the losses at ``w + alpha * d1 + beta * d2``, (alphas, betas), both from ``steps``; w stays as it is."""
     weights = weight_matrices(model)
     generator = torch.Generator().manual_seed(seed)
@@ -87,7 +96,7 @@ def landscape(model, batches, steps, seed):
     return losses
 
 
-def draw(steps, losses):
+def draw(steps: Sequence[float], losses: np.ndarray) -> "Figure":
     """Return a figure of contours, the checkpoint in their middle, beside the surface."""
     alphas, betas = np.meshgrid(steps, steps, indexing="ij")
     figure = output.new_figure(figsize=(12, 5))
@@ -103,7 +112,7 @@ def draw(steps, losses):
     return figure
 
 
-def parse_args():
+def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = loading.parser(__doc__)
     parser.add_argument("--points", type=loading.at_least(3), default=21, help="of each axis, odd (default: 21)")

@@ -1,55 +1,89 @@
 """Train one SentencePiece model for both languages of a corpus and segment every split with it.
 
 Reads ``{train,valid,test}.LANG`` from ``--corpus``; writes ``sentencepiece.model`` and the same names, segmented,
-into ``--out``. The model is trained on train alone.
+into ``--out``. The model is trained on train alone. Of train, pairs with an empty side, of more than ``--longest``
+pieces or of lengths beyond 1 to ``--ratio`` are dropped, and counted; valid and test stay as they are.
 """
 
 import argparse
-import tempfile
+import functools
+import io
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import sentencepiece
 
-from common import command, lines
+from common import command, files, lines
+from prepare import clean_pairs
 
 SPLITS = ("train", "valid", "test")
 
 
-def train_model(files, out, vocabulary):
-    """Train a unigram model; its vocabulary gets smaller by itself when the text is too small for it."""
+def train_model(texts: Sequence[Path], out: Path, vocabulary: int) -> sentencepiece.SentencePieceProcessor:
+    """Train a unigram model; its vocabulary gets smaller by itself when the text is too small for it.
+
+    Raises:
+        SystemExit: there are too few pieces for the text's characters, or the model cannot be written.
+    """
+    model = io.BytesIO()  # SentencePiece itself does not say that a disk is full
     try:
-        with tempfile.TemporaryDirectory(dir=out) as folder:
-            sentencepiece.SentencePieceTrainer.train(
-                input=[str(file) for file in files],
-                model_prefix=f"{folder}/sentencepiece",
-                vocab_size=vocabulary,
-                hard_vocab_limit=False,
-                character_coverage=1.0,
-                minloglevel=1,
-            )
-            for made in Path(folder).iterdir():
-                made.replace(out / made.name)
-    except RuntimeError as error:  # SentencePiece's C++ errors: too few pieces for the text's characters
+        sentencepiece.SentencePieceTrainer.train(
+            input=[str(path) for path in texts],
+            model_writer=model,
+            vocab_size=vocabulary,
+            hard_vocab_limit=False,
+            character_coverage=1.0,
+            minloglevel=1,
+        )
+    except RuntimeError as error:
         raise SystemExit(
-            f"--vocabulary: SentencePiece could not make {vocabulary} pieces from {files[0].parent}: {error}"
+            f"--vocabulary: SentencePiece could not make {vocabulary} pieces from {texts[0].parent}: {error}"
         ) from error
-    return sentencepiece.SentencePieceProcessor(model_file=str(out / "sentencepiece.model"))
+    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    pieces = [(processor.id_to_piece(index), processor.get_score(index)) for index in range(processor.vocab_size())]
+    files.write_text(out / "sentencepiece.vocab", "".join(f"{piece}\t{score:g}\n" for piece, score in pieces))
+    with files.atomic(out / "sentencepiece.model") as temporary:
+        temporary.write_bytes(model.getvalue())
+    return processor
 
 
-def check(texts):
+def check(texts: Sequence[Path]) -> None:
     """Exit with one sentence unless the two files, one for each language, can be read, are aligned and hold a line."""
     if not sum(1 for _ in lines.aligned({path: lines.read_lines(path) for path in texts})):
         raise SystemExit(f"{texts[0]} is empty.")
 
 
-def segment(model, texts, out):
-    """Write every line of the two files to files of the same names, as pieces separated by spaces."""
-    lines.write_aligned(
-        {
-            out / path.name: (" ".join(model.encode(line, out_type=str)) for line in lines.read_lines(path))
-            for path in texts
-        }
-    )
+def segment(
+    model: sentencepiece.SentencePieceProcessor,
+    texts: Sequence[Path],
+    out: Path,
+    fault: Callable[[str, str], str | None],
+) -> Counter[str]:
+    """Write the pairs of two files to files of the same names, as pieces separated by spaces; count what is left out.
+
+    Args:
+        model: divides a sentence into pieces.
+        texts: the file of each language.
+        out: the folder to write.
+        fault: why a pair of pieces is left out; None for one that stays.
+    """
+    faults: Counter[str] = Counter()
+    kept = 0
+    with ExitStack() as stack:
+        outputs = [stack.enter_context(lines.writing(out / path.name)) for path in texts]
+        for row in lines.aligned({path: lines.read_lines(path) for path in texts}):
+            source, target = (" ".join(model.encode(line, out_type=str)) for line in row)
+            if why := fault(source, target):
+                faults[why] += 1
+                continue
+            kept += 1
+            for file, line in zip(outputs, (source, target)):
+                file.write(f"{line}\n")
+        if not kept:
+            raise SystemExit(f"{texts[0]}: no pair is left ({clean_pairs.report(faults)}); are the files aligned?")
+    return faults
 
 
 def main() -> None:
@@ -58,19 +92,22 @@ def main() -> None:
     parser.add_argument("--corpus", type=Path, required=True, help="folder with train, valid and test")
     parser.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
     parser.add_argument("--vocabulary", type=int, default=4000, help="pieces at most (default: 4000)")
+    parser.add_argument("--longest", type=int, default=250, help="pieces of a training sentence at most (default: 250)")
+    parser.add_argument("--ratio", type=float, default=9.0, help="of a pair's two lengths at most (default: 9)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     splits = [[args.corpus / f"{split}.{language}" for language in args.languages] for split in SPLITS]
     for texts in splits:
         check(texts)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        model = train_model(splits[0], args.out, args.vocabulary)
-    except OSError as error:
-        raise SystemExit(f"--out {args.out} cannot be written: {error.strerror or error}.") from error
-    for texts in splits:
-        segment(model, texts, args.out)
+    files.output_folder(args.out)
+    model = train_model(splits[0], args.out, args.vocabulary)
+    unfit = functools.partial(clean_pairs.fault, longest=args.longest, ratio=args.ratio)
+    faults = segment(model, splits[0], args.out, unfit)
+    for texts in splits[1:]:
+        segment(model, texts, args.out, lambda source, target: None)
     print(f"SentencePiece: {model.vocab_size()} pieces for both languages.")
+    if faults:
+        print(f"{splits[0][0].stem}: dropped {clean_pairs.report(faults)}.")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,12 @@ except ImportError as error:
 
 EPOCH_FILE = re.compile(r"checkpoint(\d+)\.pt")
 UPDATE_FILE = re.compile(r"checkpoint_\d+_(\d+)\.pt")
+# The options that stay the same while a run is resumed, by their part of fairseq's configuration.
+RUN_OPTIONS = [
+    *(("task", name) for name in ("data", "source_lang", "target_lang")),
+    ("common", "seed"),
+    ("checkpoint", "save_dir"),
+]
 
 
 def numbered_checkpoints(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
@@ -68,10 +74,34 @@ def updates_of(checkpoint: dict[str, Any], path: Path) -> int:
     return updates
 
 
+def training_of(checkpoint: dict[str, Any]) -> dict[str, Any]:
+    """What a checkpoint says of its training, which all checkpoints of a run say alike; None for what it leaves out."""
+    cfg = checkpoint.get("cfg") or {}
+    old = options_of(checkpoint.get("args"))  # where fairseq kept all options until 0.10
+    model = options_of(cfg.get("model")) or old
+    result = {"architecture": model.get("arch") or model.get("_name")}
+    for section, name in RUN_OPTIONS:
+        result[name] = options_of(cfg.get(section)).get(name, old.get(name))
+    return result | {name: model[name] for name in sorted(model) if name.startswith(("encoder_", "decoder_"))}
+
+
+def options_of(section: object) -> dict[str, Any]:
+    """The options of a part of a checkpoint's configuration, which fairseq keeps as a dictionary or a Namespace."""
+    return section if isinstance(section, dict) else vars(section) if hasattr(section, "__dict__") else {}
+
+
+def check_finite(model: dict[str, torch.Tensor], path: Path) -> None:
+    """Exit with one sentence if a tensor of a model holds NaN or an infinity."""
+    for name, tensor in model.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise SystemExit(f"{path}: the tensor {name} holds NaN or infinity; the training diverged: leave it out.")
+
+
 def save(checkpoint: dict[str, Any], output: Path) -> None:
     """Write a checkpoint with ``files.atomic``."""
     with files.atomic(output) as temporary:
         try:
             torch.save(checkpoint, temporary)
         except RuntimeError as error:  # torch reports a full disk as one
-            raise SystemExit(f"--output: {output} cannot be written: {str(error).splitlines()[0]}") from error
+            said = str(error).splitlines()[0]
+            raise SystemExit(f"--output: {output} cannot be written; is there space left? ({said})") from error

@@ -68,17 +68,22 @@ def aligned(texts: Mapping[str | Path, Iterable[str]]) -> Iterator[tuple[str, ..
         yield row
 
 
-def write_aligned(texts: Mapping[Path, Iterable[str]]) -> int:
-    """Write texts, a dictionary from path to lines, which have to be aligned; return their number of lines."""
+def write_aligned(paths: Iterable[Path], texts: Mapping[str | Path, Iterable[str]]) -> int:
+    """Write texts to paths, one each; return their number of lines.
+
+    Args:
+        paths: where they go.
+        texts: the lines of each by its name for messages; they have to be aligned.
+    """
     number = 0
     with contextlib.ExitStack() as stack:
-        outputs = [stack.enter_context(writing(path)) for path in texts]
+        outputs = [stack.enter_context(writing(path)) for path in paths]
         for row in aligned(texts):
             number += 1
             for file, line in zip(outputs, row):
                 file.write(f"{line}\n")
         if not number:
-            raise SystemExit(f"{next(iter(texts))} would be empty.")
+            raise SystemExit(f"{next(iter(texts))} is empty.")
     return number
 
 

@@ -1,10 +1,12 @@
 """Drop the sentence pairs that Moses' clean-corpus-n drops, and set every Nth of the others aside for validation.
 
 Reads PREFIX.LANG of two languages and writes the pairs that are kept to ``--train`` PREFIX. With ``--every N`` every
-Nth of them goes to ``--valid`` instead, and the same lines of ``--plain`` to ``--valid-plain``.
+Nth of them goes to ``--valid`` instead, and the same lines of ``--plain`` to ``--valid-plain``. Says how many were
+dropped, and why.
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TextIO
@@ -14,13 +16,24 @@ from common import command, lines
 LONGEST_WORD = 1000
 
 
-def keeps(source: str, target: str, longest: int, ratio: float) -> bool:
-    """Whether both sentences have from 1 to ``longest`` words, none of them huge, and lengths within ``ratio``."""
-    words = source.split(), target.split()
-    shorter, longer = sorted(map(len, words))
-    if shorter < 1 or longer > longest or longer / shorter > ratio:
-        return False
-    return all(len(word) <= LONGEST_WORD for side in words for word in side)
+def fault(source: str, target: str, longest: int, ratio: float) -> str | None:
+    """Why a pair is dropped: its sentences have no word or too many, lengths too different, or a huge word; or None."""
+    sides = source.split(), target.split()
+    shorter, longer = sorted(map(len, sides))
+    if shorter < 1:
+        return "with an empty side"
+    if longer > longest:
+        return f"of more than {longest} tokens"
+    if longer / shorter > ratio:
+        return f"of lengths beyond 1 to {ratio:g}"
+    if any(len(word) > LONGEST_WORD for side in sides for word in side):
+        return f"with a word of more than {LONGEST_WORD} characters"
+    return None
+
+
+def report(faults: Counter[str]) -> str:
+    """How many pairs were dropped for what, as text; empty for none."""
+    return ", ".join(f"{count:,} {why}" for why, count in faults.most_common())
 
 
 def read(prefixes: Sequence[str], languages: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -29,9 +42,10 @@ def read(prefixes: Sequence[str], languages: Sequence[str]) -> Iterator[tuple[st
     return lines.aligned({name: lines.read_lines(name) for name in names})
 
 
-def clean(args: argparse.Namespace) -> dict[str, int]:
-    """Write the output files; return the numbers of pairs read, kept for training, and kept for validation."""
-    counts = {"read": 0, "train": 0, "valid": 0}
+def clean(args: argparse.Namespace) -> tuple[int, int, Counter[str]]:
+    """Write the output files; return the numbers of pairs for training, for validation, and dropped for each fault."""
+    train_count = valid_count = 0
+    faults: Counter[str] = Counter()
     with ExitStack() as stack:
 
         def outputs(*prefixes: str | None) -> list[TextIO]:
@@ -40,16 +54,17 @@ def clean(args: argparse.Namespace) -> dict[str, int]:
 
         train, valid = outputs(args.train), outputs(args.valid, args.valid_plain)
         for row in read([args.pairs, *([args.plain] if args.plain else [])], args.languages):
-            counts["read"] += 1
-            if not keeps(*row[:2], args.longest, args.ratio):
+            if why := fault(*row[:2], args.longest, args.ratio):
+                faults[why] += 1
                 continue
-            held_out = args.every and (counts["train"] + counts["valid"] + 1) % args.every == 0
-            counts["valid" if held_out else "train"] += 1
+            held_out = args.every and (train_count + valid_count + 1) % args.every == 0
+            valid_count += bool(held_out)
+            train_count += not held_out
             for file, line in zip(valid if held_out else train, row):
                 file.write(f"{line}\n")
-        if not counts["train"]:
-            raise SystemExit(f"{args.pairs}: no sentence pair is left of {counts['read']}; are the two files aligned?")
-    return counts
+        if not train_count:
+            raise SystemExit(f"{args.pairs}: no sentence pair is left ({report(faults)}); are the two files aligned?")
+    return train_count, valid_count, faults
 
 
 def main() -> None:
@@ -64,9 +79,10 @@ def main() -> None:
     parser.add_argument("--valid", metavar="PREFIX")
     parser.add_argument("--plain", metavar="PREFIX", help="the same pairs before they were tokenised")
     parser.add_argument("--valid-plain", metavar="PREFIX")
-    args = parser.parse_args()
-    counts = clean(args)
-    print("{read} sentence pairs: {train} for training, {valid} set aside, the rest dropped.".format(**counts))
+    train, valid, faults = clean(parser.parse_args())
+    print(f"{train + valid + faults.total():,} sentence pairs: {train:,} for training, {valid:,} set aside.")
+    if faults:
+        print(f"Dropped: {report(faults)}.")
 
 
 if __name__ == "__main__":

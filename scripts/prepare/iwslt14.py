@@ -46,9 +46,11 @@ def main() -> None:
         }
         wanted = [*train.values(), *tests["de"], *tests["en"]]
         archives.extract_all([args.archive], {path.name: path for path in wanted})
-        pairs = lines.write_aligned({args.out / f"pairs.{la}": training_lines(path) for la, path in train.items()})
-        test = lines.write_aligned({args.out / f"test.{la}": test_lines(paths) for la, paths in tests.items()})
-    print(f"{args.archive}: {pairs} pairs to train and validate on, {test} to test on.")
+        pairs, test = ([args.out / f"{name}.{language}" for language in LANGUAGES] for name in ("pairs", "test"))
+        pair_count = lines.write_aligned(pairs, {path.name: training_lines(path) for path in train.values()})
+        texts = {f"the test sets' {language}": test_lines(paths) for language, paths in tests.items()}
+        test_count = lines.write_aligned(test, texts)
+    print(f"{args.archive}: {pair_count} pairs to train and validate on, {test_count} to test on.")
 
 
 if __name__ == "__main__":

@@ -71,8 +71,9 @@ def main() -> None:
         tokenised = "yes" if decisions.pop() else "no"
     for split in SPLITS:
         name = "pairs" if split == "train" else split
-        texts = {args.out / f"{name}.{la}": lines.read_lines(paths[split, la]) for la in args.languages}
-        print(f"{split}: {lines.write_aligned(texts)} pairs")
+        outputs = [args.out / f"{name}.{la}" for la in args.languages]
+        texts = {paths[split, la]: lines.read_lines(paths[split, la]) for la in args.languages}
+        print(f"{split}: {lines.write_aligned(outputs, texts)} pairs")
     with lines.writing(args.out / "tokenised") as file:
         file.write(f"{tokenised}\n")
 

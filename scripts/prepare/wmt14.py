@@ -42,8 +42,9 @@ def write_originals(files: Sequence[Path], out: Path) -> None:
             "test": {language: archives.read_segments(folder / name) for language, name in TEST_SETS.items()},
         }
         for split, sides in texts.items():
-            number = lines.write_aligned({out / f"{split}.{language}": side for language, side in sides.items()})
-            print(f"{split}: {number} pairs", flush=True)
+            outputs = [out / f"{split}.{language}" for language in sides]
+            named = {f"{split}.{language}": side for language, side in sides.items()}
+            print(f"{split}: {lines.write_aligned(outputs, named)} pairs", flush=True)
 
 
 def write_google(files: Sequence[Path], out: Path) -> None:
@@ -52,9 +53,10 @@ def write_google(files: Sequence[Path], out: Path) -> None:
         names = [f"{stem}.{language}" for stem in GOOGLE.values() for language in LANGUAGES]
         archives.extract_all(files, {name: folder / name for name in (*names, GOOGLE_CODES)})
         for split, stem in GOOGLE.items():
-            texts = {out / f"{split}.{la}": lines.read_lines(folder / f"{stem}.{la}") for la in LANGUAGES}
-            print(f"{split}: {lines.write_aligned(texts)} pairs", flush=True)
-        lines.write_aligned({out / "codes": lines.read_lines(folder / GOOGLE_CODES)})
+            outputs = [out / f"{split}.{la}" for la in LANGUAGES]
+            texts = {f"{stem}.{la}": lines.read_lines(folder / f"{stem}.{la}") for la in LANGUAGES}
+            print(f"{split}: {lines.write_aligned(outputs, texts)} pairs", flush=True)
+        lines.write_aligned([out / "codes"], {GOOGLE_CODES: lines.read_lines(folder / GOOGLE_CODES)})
 
 
 def main() -> None:

@@ -222,9 +222,7 @@ def prepare(args: argparse.Namespace, chosen: Settings) -> tuple[list[str], dict
     if not gpus and not args.cpu:
         raise SystemExit("train: no GPU is visible; --cpu trains on the CPU, which suffices to see that all works.")
     nodes = 1 if args.cpu else node_count(os.environ)
-    plan = share_out(
-        chosen, nodes * max(1, len(gpus)), nodes, max_tokens=args.max_tokens, update_freq=args.update_freq
-    )
+    plan = share_out(chosen, nodes * max(1, len(gpus)), nodes, max_tokens=args.max_tokens, update_freq=args.update_freq)
     precision = precision_args(args.precision, gpus)
     program = [*launcher(plan, os.environ), *fairseq_args(args, chosen, plan, precision)]
     number_format = precision[0].removeprefix("--") if precision else "fp32"

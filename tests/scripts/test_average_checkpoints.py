@@ -1,5 +1,6 @@
 """scripts/average_checkpoints.py takes the right files, averages them, and refuses what cannot be averaged."""
 
+import argparse
 import os
 import runpy
 import subprocess
@@ -21,7 +22,7 @@ def average(monkeypatch, tmp_path):
 
     def run(*words, output=output):
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, words), "--output", str(output)])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
+        runpy.run_path(str(SCRIPT))["main"]()
         return torch.load(output, weights_only=True)
 
     return run
@@ -211,7 +212,7 @@ def test_leaves_nothing_behind_when_writing_fails(refusal, tmp_path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", full_disk)
-    assert "cannot be written: [Errno 28] No space left" in refusal("--inputs", path)
+    assert "cannot be written: No space left on device." in refusal("--inputs", path)
 
 
 def test_payload_does_not_run(refusal, tmp_path):
@@ -238,3 +239,45 @@ def test_metadata_of_the_weights_are_kept(average, tmp_path):
         write_checkpoint(tmp_path / f"checkpoint{number}.pt", weights)
     checkpoint = average("--inputs", tmp_path, "--num-epoch-checkpoints", 2)
     assert checkpoint["model"]._metadata["dictionaries"] == {"source": "digest"}
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_training_that_diverged(refusal, tmp_path, number):
+    """The mean would be no number either, and translate everything into the same words."""
+    paths = [write(tmp_path / "a.pt", 1), write(tmp_path / "b.pt", number)]
+    assert refusal("--inputs", *paths).endswith(
+        "b.pt: the tensor weight holds NaN or infinity; the training diverged: leave it out."
+    )
+
+
+@pytest.mark.parametrize(
+    ("cfg", "what"),
+    [
+        ({"checkpoint": {"save_dir": "other"}}, "save_dir was 'other', "),
+        ({"common": argparse.Namespace(seed=2)}, "seed was 2, "),
+        ({"task": {"source_lang": "nl"}}, "source_lang was 'nl', "),
+        ({"model": {"arch": "a", "encoder_recursions": 3}}, "encoder_recursions was 3, "),
+        ({"model": {"_name": "b", "encoder_recursions": 2}}, "architecture was 'b', "),
+    ],
+)
+def test_two_trainings(average, refusal, tmp_path, cfg, what):
+    """Models of equal shapes may come of different trainings; the options that a resumed one may change do not tell."""
+    model = {"arch": "a", "encoder_recursions": 2}
+    told = {"model": argparse.Namespace(**model), "common": {"seed": 1}, "checkpoint": {"save_dir": "run"}}
+    told["task"] = {"source_lang": "de"}
+    tensors = {"weight": torch.ones(1)}
+    first, same, other = (tmp_path / name for name in ("first.pt", "same.pt", "other.pt"))
+    write_checkpoint(first, tensors, cfg=told)
+    write_checkpoint(same, tensors, cfg={**told, "model": model, "optimization": {"max_update": 9}})
+    write_checkpoint(other, tensors, cfg={**told, **cfg})
+    assert f"other.pt says that its {what}" in refusal("--inputs", first, other)
+    average("--inputs", first, same)
+    average("--inputs", first, other, "--force")
+
+
+def test_checkpoints_of_old_versions(refusal, tmp_path):
+    """Until 0.10 fairseq kept all options in one Namespace."""
+    for seed in (1, 2):
+        old = argparse.Namespace(seed=seed, arch="a")
+        write_checkpoint(tmp_path / f"{seed}.pt", {"weight": torch.ones(1)}, cfg=None, args=old)
+    assert "2.pt says that its seed was 2, " in refusal("--inputs", tmp_path / "1.pt", tmp_path / "2.pt")

@@ -4,9 +4,12 @@ import subprocess
 import sys
 
 import pytest
+import sentencepiece
 
 from support.models import REPOSITORY
 
+SCRIPT = REPOSITORY / "scripts" / "segment.py"
+PIPES = {"capture_output": True, "text": True}
 SPLITS = {"train": 40, "valid": 6, "test": 5}
 # Characters that Python takes for line ends, and a line end of Windows: none of them ends a sentence.
 ODD = {3: "\u2028", 7: "\x85", 9: "\x0c", 11: "\r"}
@@ -24,7 +27,7 @@ def corpus(folder):
 
 def segment(folder, out, *words):
     """Run the script; status and what it said."""
-    command = [sys.executable, REPOSITORY / "scripts" / "segment.py", "--corpus", folder, "--languages", "xx", "yy"]
+    command = [sys.executable, SCRIPT, "--corpus", folder, "--languages", "xx", "yy"]
     run = subprocess.run([*command, "--vocabulary", "40", "--out", out, *words], capture_output=True, text=True)
     return run.returncode, run.stderr
 
@@ -63,9 +66,43 @@ def test_a_bad_text_is_named_before_anything_is_written(tmp_path, name, content,
 def test_an_empty_text_and_impossible_folders(tmp_path):
     """One sentence each."""
     folder = corpus(tmp_path / "text")
-    assert segment(folder, "/dev/null/x") == (1, "--out /dev/null/x cannot be written: Not a directory.\n")
+    sentence = "--out: /dev/null/x cannot be made a folder to write in: Not a directory.\n"
+    assert segment(folder, "/dev/null/x") == (1, sentence)
     status, said = segment(folder, tmp_path / "pieces", "--vocabulary", "3")
     assert status == 1 and said.startswith("--vocabulary: SentencePiece could not make 3 pieces from ")
     for language in ("xx", "yy"):
         (folder / f"test.{language}").write_text("")
     assert segment(folder, tmp_path / "pieces") == (1, f"{folder}/test.xx is empty.\n")
+
+
+def test_unfit_training_pairs_are_dropped_and_counted(tmp_path):
+    """A pair with an empty side, a long one and an uneven one; held-out text keeps every line."""
+    folder = corpus(tmp_path / "text")
+    for split in ("train", "valid"):
+        sides = [(folder / f"{split}.{language}").read_text().split("\n") for language in ("xx", "yy")]
+        sides[0][1], sides[1][2], sides[0][4], sides[1][4] = "", "yy says " * 40, "xx says " * 90, "yy says " * 90
+        for language, lines in zip(("xx", "yy"), sides):
+            (folder / f"{split}.{language}").write_text("\n".join(lines))
+    command = [sys.executable, SCRIPT, "--corpus", folder, "--languages", "xx", "yy", "--out", tmp_path / "out"]
+    run = subprocess.run([*map(str, command), "--vocabulary", "40", "--longest", "150", "--ratio", "3"], **PIPES)
+    assert run.returncode == 0, run.stderr
+    assert "train: dropped 1 with an empty side, 1 of lengths beyond 1 to 3, 1 of more than 150 tokens." in run.stdout
+    for split, count in (("train", SPLITS["train"] - 3), ("valid", SPLITS["valid"])):
+        assert (tmp_path / "out" / f"{split}.yy").read_text().count("\n") == count
+
+
+def test_a_full_disk_leaves_no_half_model(tmp_path):
+    """SentencePiece itself writes what fits and says nothing."""
+    limited = f"ulimit -f 1; exec {sys.executable} {SCRIPT} --corpus {corpus(tmp_path / 'text')} --languages xx yy"
+    run = subprocess.run(["bash", "-c", f"{limited} --vocabulary 40 --out {tmp_path / 'out'}"], **PIPES)
+    assert run.returncode == 1 and run.stderr.endswith("sentencepiece.model cannot be written: File too large.\n")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["sentencepiece.vocab"]
+
+
+def test_the_vocabulary_is_as_sentencepiece_writes_it(tmp_path):
+    folder = corpus(tmp_path / "text")
+    segment(folder, tmp_path / "out")
+    texts = ",".join(str(folder / f"train.{language}") for language in ("xx", "yy"))
+    options = {"vocab_size": 40, "hard_vocab_limit": False, "character_coverage": 1.0, "minloglevel": 1}
+    sentencepiece.SentencePieceTrainer.train(input=texts, model_prefix=str(tmp_path / "own"), **options)
+    assert (tmp_path / "out" / "sentencepiece.vocab").read_bytes() == (tmp_path / "own.vocab").read_bytes()
