@@ -80,13 +80,13 @@ def test_unfit_training_pairs_are_dropped_and_counted(tmp_path):
     folder = corpus(tmp_path / "text")
     for split in ("train", "valid"):
         sides = [(folder / f"{split}.{language}").read_text().split("\n") for language in ("xx", "yy")]
-        sides[0][1], sides[1][2], sides[0][4], sides[1][4] = "", "yy says " * 40, "xx says " * 90, "yy says " * 90
+        sides[0][1], sides[1][2], sides[0][4], sides[1][4] = "", "yy " * 99, "xx says " * 99, "yy says " * 99
         for language, lines in zip(("xx", "yy"), sides):
             (folder / f"{split}.{language}").write_text("\n".join(lines))
     command = [sys.executable, SCRIPT, "--corpus", folder, "--languages", "xx", "yy", "--out", tmp_path / "out"]
-    run = subprocess.run([*map(str, command), "--vocabulary", "40", "--longest", "150", "--ratio", "3"], **PIPES)
+    run = subprocess.run([*map(str, command), "--vocabulary", "40", "--longest", "150", "--ratio", "9"], **PIPES)
     assert run.returncode == 0, run.stderr
-    assert "train: dropped 1 with an empty side, 1 of lengths beyond 1 to 3, 1 of more than 150 tokens." in run.stdout
+    assert "train: dropped 1 with an empty side, 1 of lengths beyond 1 to 9, 1 of more than 150 tokens." in run.stdout
     for split, count in (("train", SPLITS["train"] - 3), ("valid", SPLITS["valid"])):
         assert (tmp_path / "out" / f"{split}.yy").read_text().count("\n") == count
 

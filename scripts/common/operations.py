@@ -1,0 +1,74 @@
+"""The parameters and the operations of a translation model, by side and part; torch counts the operations."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from sret_fairseq import summary
+from sret_fairseq.options import SIDES
+
+Counts = Counter[tuple[str, str]]  # by side and part
+Lengths = tuple[int, int]  # of source and target, in tokens
+
+EMBEDDINGS, PROJECTIONS, ATTENTION = "embeddings", "self-attention projections", "self-attention"
+CROSS, FFN, NLL, VOCABULARY, OTHER = "cross-attention", "FFN", "NLL", "vocabulary projection", "other"
+PARTS = (EMBEDDINGS, PROJECTIONS, ATTENTION, CROSS, FFN, NLL, VOCABULARY, OTHER)
+# The modules that a part consists of, here and in fairseq. Norms, coefficients and the like are other.
+MODULES = {
+    "self_attn": PROJECTIONS,
+    "cross_attn": CROSS,
+    "encoder_attn": CROSS,
+    "fc1": FFN,
+    "fc2": FFN,
+    "mlp": NLL,
+    "output_projection": VOCABULARY,
+}
+PRODUCTS = ("aten.mm", "aten.addmm")  # of linear layers; what else a self-attention computes is the attention itself
+
+
+def part_of(name: str) -> tuple[str, str]:
+    """The side and the part, of PARTS, that a parameter or module of either model belongs to, by its name."""
+    side, *inner = name.split(".")
+    parts = [MODULES[module] for module in inner if module in MODULES]
+    if parts:
+        return side, parts[0]
+    return side, summary.part_of(name) if summary.part_of(name) in (EMBEDDINGS, NLL) else OTHER
+
+
+def flop(model: nn.Module, lengths: Lengths) -> Counts:
+    """The FLOP by side and part of a model as its options build it."""
+    tokens = [torch.full((1, length), 4) for length in lengths]
+
+    def fused(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any) -> int:
+        return sdpa_flop_count(query, key, value)
+
+    # The CPU's fused attention is not among the operations that torch knows to count.
+    mapping = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: fused}
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+        model.eval()(tokens[0], torch.tensor([lengths[0]]), tokens[1])
+    counts: Counts = Counter()
+    for path, by_operation in counter.get_flop_counts().items():
+        _, _, name = path.partition(".")
+        if name in SIDES:
+            counts[name, OTHER] += sum(by_operation.values())  # less what is counted as another part below
+        *outer, last = name.split(".")
+        if last not in MODULES or set(outer) & MODULES.keys():
+            continue
+        side, part = part_of(name)
+        for operation, count in by_operation.items():
+            attention = last == "self_attn" and str(operation) not in PRODUCTS
+            counts[side, ATTENTION if attention else part] += count
+            counts[side, OTHER] -= count
+    return +counts
+
+
+def parameters(model: nn.Module) -> Counts:
+    """The number of parameters by side and part."""
+    counts: Counts = Counter()
+    for name, parameter in model.named_parameters():
+        counts[part_of(name)] += parameter.numel()
+    return counts
