@@ -5,10 +5,12 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from common import files
 from recipe.settings import Settings
 
 NODE_VARIABLES = ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
 FEWEST_TOKENS = 512
+TRAIN = str(files.REPOSITORY / "scripts" / "recipe" / "fairseq_train.py")
 
 
 class Plan(NamedTuple):
@@ -54,14 +56,14 @@ def report(plan: Plan, recipe_tokens: int) -> list[str]:
 def launcher(plan: Plan, environment: Mapping[str, str]) -> list[str]:
     """The words before fairseq-train's own: plain Python for one process, torchrun for more."""
     if plan.processes == 1:
-        return [sys.executable, "-m", "fairseq_cli.train"]
+        return [sys.executable, TRAIN]
     args = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(plan.processes // plan.nodes)]
     if plan.nodes == 1:
         args.append("--standalone")
     else:
         for option in NODE_VARIABLES:
             args += [f"--{option.lower().replace('_', '-')}", environment[option]]
-    return [*args, "-m", "fairseq_cli.train"]
+    return [*args, TRAIN]
 
 
 def distributed_args(plan: Plan) -> list[str]:

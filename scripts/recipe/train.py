@@ -7,25 +7,25 @@ tensorboard/, and run.json: commit, package versions, machine and exact command 
 One process is started for each visible GPU (CUDA_VISIBLE_DEVICES), by torchrun if there are several. For several
 machines with as many GPUs each, give every one of them NNODES, NODE_RANK, MASTER_ADDR and MASTER_PORT in the
 environment, as the recipe's train.sbatch does.
+
+SIGTERM and SIGUSR1, which SLURM sends before a time limit, end a training after the current update with a checkpoint,
+and the status is 75: the same command goes on. A second signal, like Ctrl-C, ends it at once.
 """
 
 import argparse
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
 import shlex
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from common import command, files, provenance
 from common.training_log import readable
-from recipe import models, record, settings
+from recipe import models, record, settings, supervise
 from recipe.plan import Plan, distributed_args, launcher, node_count, report, share_out
 from recipe.settings import Settings
 
@@ -72,43 +72,19 @@ def check_data(args: argparse.Namespace, languages: tuple[str, str]) -> None:
             )
 
 
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[int]:
-    """Hold a folder, with a file that fairseq's processes hold too: two trainings in it would mix their checkpoints."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "lock").touch()
-    except OSError as error:
-        raise SystemExit(f"train: --save-dir {folder} cannot be written: {error.strerror}.") from error
-    with files.locked(folder / "lock", f"train: another training is running in {folder}.") as lock:
-        yield lock
-
-
-@contextlib.contextmanager
-def environment_kept() -> Iterator[None]:
-    """Hold the environment that this program runs in, so that no setup.sh empties it meanwhile."""
-    path = Path(sys.prefix) / "sret_fairseq.setup.lock"
-    if not path.exists():
-        yield  # an environment of the user's own
-        return
-    with open(path, "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        yield
-
-
-def run(program: Sequence[str], log_path: Path, lock: int, name: str, updates: int) -> int:
+def follow(program: Sequence[str], log_path: Path, lock: int, name: str, updates: int) -> int:
     """Run a training, append what it says to its log, print a line for each report; its exit status."""
     with open(log_path, "a", encoding="utf-8") as log:
         log.write(f"\n$ {shlex.join(program)}\n")
-        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
-        with command.child(program, pass_fds=[lock], **pipe) as process:
-            for line in process.stdout:
-                log.write(line)
-                log.flush()
-                text = readable(line, updates)
-                if text:
-                    print(f"{name}: {text}", flush=True)
-            return process.wait()
+
+        def read(line: str) -> None:
+            log.write(line)
+            log.flush()
+            text = readable(line, updates)
+            if text:
+                print(f"{name}: {text}", flush=True)
+
+        return supervise.run(program, read, [lock])
 
 
 def first_node() -> bool:
@@ -251,18 +227,19 @@ def train(args: argparse.Namespace, chosen: Settings, lock: int) -> int:
     print(f"{args.model}: {'from update ' + format(done, ',') if done else 'from the start'}, into {args.save_dir}")
     program, facts = prepare(args, chosen)
     if not first_node():
-        return subprocess.run(program).returncode
+        return supervise.run(program, lambda line: print(line, end="", flush=True))
 
     record.begin(args.save_dir, same, updates_before=done, max_update=args.max_update, **facts)
     status = "interrupted"
     try:
-        code = run(program, args.save_dir / "train.log", lock, args.model, args.max_update)
-        status = "failed" if code else "finished"
+        code = follow(program, args.save_dir / "train.log", lock, args.model, args.max_update)
+        status = {0: "finished", supervise.STOPPED: "interrupted"}.get(code, "failed")
     finally:
         record.end(args.save_dir, status, record.repair(args.save_dir))
-    if code:
+    if status == "failed":
         print(f"train: {args.model} failed; see the end of {args.save_dir / 'train.log'}.", file=sys.stderr)
-    return 1 if code else 0
+        return 1
+    return code
 
 
 def main() -> int:
@@ -273,11 +250,10 @@ def main() -> int:
     chosen = settings.read(args.recipe / "train.yaml", args.data)
     complete(args, chosen)
     check_data(args, chosen.languages)
-    # So that an end by Ctrl-C, `kill` or a cluster ends fairseq and is recorded.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit("train: ended by a signal; the same command goes on."))
-    with environment_kept(), locked(args.save_dir) if first_node() else contextlib.nullcontext() as lock:
-        return train(args, chosen, lock)
+    supervise.end_on_signals()
+    lock = supervise.locked(args.save_dir) if first_node() else contextlib.nullcontext()
+    with supervise.environment_kept(), lock as descriptor:
+        return train(args, chosen, descriptor)
 
 
 if __name__ == "__main__":
