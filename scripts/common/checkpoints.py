@@ -61,7 +61,7 @@ def load(path: Path) -> dict[str, Any]:
         raise SystemExit(f"{path} cannot be read: it is truncated, damaged or no checkpoint.") from error
     model = checkpoint.get("model") if isinstance(checkpoint, dict) else None
     if not model or not isinstance(model, dict) or not all(torch.is_tensor(tensor) for tensor in model.values()):
-        raise SystemExit(f"{path} is no fairseq checkpoint: it holds no model.")
+        raise SystemExit(f"{path} is no checkpoint of fairseq: it holds no model.")
     return checkpoint
 
 

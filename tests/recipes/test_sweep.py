@@ -147,7 +147,7 @@ def test_another_sweep_at_work(sweep, import_script, tmp_path):
     """Two of them would write to the same logs and table."""
     out = tmp_path / "out"
     out.mkdir()
-    locked = import_script("common.files").held(out / ".lock", "")
+    locked = import_script("common.files").locked(out / ".lock", "")
     with locked, pytest.raises(SystemExit, match="another sweep writes to"):
         sweep("--models", "sret", "--out", str(out))
     assert [path.name for path in out.iterdir()] == [".lock"]

@@ -1,6 +1,7 @@
 """The recipes' train.sh: its settings, its models, its effective batch, and that it leaves, resumes and ends well."""
 
 import argparse
+import fcntl
 import os
 import signal
 import subprocess
@@ -261,8 +262,8 @@ def test_list():
 def test_sbatch(tmp_path):
     """The SLURM file starts the recipe's train.sh once a machine, and tells it where it is."""
     commands = {
-        "scontrol": "printf 'first\\nsecond\\n'",
-        "srun": '[[ $1 == --kill-on-bad-exit=1 ]] && shift && SLURM_NODEID=1 "$@"',
+        "scontrol": '[[ $1 == show ]] && printf "first\\nsecond\\n" || echo "$*"',
+        "srun": '[[ "$1 $2" == "--kill-on-bad-exit=1 --cpus-per-task=6" ]] && shift 2 && SLURM_NODEID=1 "$@"',
     }
     for name, text in commands.items():
         (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{text}\n")
@@ -270,13 +271,22 @@ def test_sbatch(tmp_path):
     for recipe in RECIPES[:2]:
         folder = tmp_path / "examples" / recipe
         folder.mkdir(parents=True)
-        (folder / "train.sh").write_text('echo "$NNODES $NODE_RANK $MASTER_ADDR $MASTER_PORT: $*"')
+        (folder / "train.sh").write_text('echo "$NNODES $NODE_RANK $MASTER_ADDR $MASTER_PORT: $*"; exit "${STATUS:-0}"')
         variables = {"SLURM_JOB_NUM_NODES": "2", "SLURM_JOB_NODELIST": "x", "SLURM_JOB_ID": "40007"}
+        variables["SLURM_CPUS_PER_TASK"] = "6"
         path = f"{tmp_path}:{os.environ['PATH']}"
         job = ["bash", REPOSITORY / "examples" / recipe / "train.sbatch", "sret", "--seed", "2"]
         environment = {**os.environ, **variables, "SLURM_SUBMIT_DIR": str(tmp_path), "PATH": path}
-        said = subprocess.run(job, env=environment, capture_output=True, text=True)
-        assert said.stdout == "2 1 first 20007: sret --seed 2\n", said.stderr
+        expected = "2 1 first 20007: sret --seed 2\n"
+        for status, more, requeued in (
+            ("0", {}, ""),
+            ("75", {}, ""),
+            ("75", {"REQUEUE": "1"}, "requeue 40007\n"),
+            ("1", {"REQUEUE": "1"}, ""),
+        ):
+            told = {**environment, "STATUS": status, **more}
+            said = subprocess.run(job, env=told, capture_output=True, text=True)
+            assert (said.returncode, said.stdout) == (int(status), expected + requeued), said.stderr
 
 
 @pytest.mark.slow
@@ -340,6 +350,16 @@ def wait_until(process, holds):
     raise AssertionError("nothing happened")
 
 
+def released(path):
+    """Whether no process holds a lock."""
+    with open(path) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
 @pytest.mark.slow
 def test_killed_and_resumed(corpus, tmp_path):
     """After a kill, or a signal to end, the next call goes on, even if the kill cut the last checkpoint off."""
@@ -350,18 +370,24 @@ def test_killed_and_resumed(corpus, tmp_path):
         wait_until(process, last.exists)
         assert "train: another training is running in" in run(TRAIN, *words, *TINY, status=1)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+        process.kill()  # train.py alone: fairseq has to end by itself
+    process.communicate(timeout=60)
+    for _ in range(600):
+        if released(folder / "lock"):
+            break
+        time.sleep(0.1)
+    assert released(folder / "lock")
     assert read_json(folder / "run.json")["starts"][0]["status"] == "running"
     os.truncate(last, 1000)
 
     process = start(TRAIN, *words, *TINY)
     wait_until(process, lambda: len(read_json(folder / "run.json")["starts"]) == 2)
-    mended = last.stat().st_mtime_ns
-    wait_until(process, lambda: last.stat().st_mtime_ns > mended)
+    repaired = last.stat().st_mtime_ns
+    wait_until(process, lambda: last.stat().st_mtime_ns > repaired)
     process.terminate()
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == 1 and "Traceback" not in said
+    assert process.returncode == 75 and "Traceback" not in said
+    assert "train: ending after the current update" in said
     assert "was damaged; going on from checkpoint" in said and "baseline: from update " in said
     ended = read_json(folder / "run.json")["starts"][1]
     assert ended["status"] == "interrupted" and ended["updates_after"] > ended["updates_before"] > 0
@@ -369,3 +395,21 @@ def test_killed_and_resumed(corpus, tmp_path):
     done = ended["updates_after"]
     assert f"from update {done}," in run(TRAIN, *words, "--max-update", done + 1, *TINY)
     assert read_json(folder / "run.json")["starts"][2]["updates_after"] == done + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGUSR1, 75), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_a_signal_leaves_a_checkpoint_and_no_process(corpus, tmp_path, number, status):
+    """Long before the epoch, at whose end alone this training saves, is over."""
+    folder = tmp_path / "run"
+    words = ("baseline", "--cpu", "--data", corpus, "--save-dir", folder, "--max-tokens", 20, "--update-freq", 1)
+    process = start(TRAIN, *words, *TINY, "--save-interval", 1000)
+    log = folder / "train.log"
+    wait_until(process, lambda: log.exists() and '"num_updates"' in log.read_text())
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == status and "Traceback" not in said, said
+    assert released(folder / "lock")
+    (record,) = read_json(folder / "run.json")["starts"]
+    assert record["status"] == "interrupted" and record["updates_after"] > 0
+    assert (folder / "checkpoint_last.pt").exists()

@@ -201,7 +201,7 @@ def test_refuses_file_without_a_model(refusal, tmp_path):
     path = tmp_path / "a.pt"
     for contents in (torch.ones(2), {"weight": torch.ones(2)}, {"model": {}}, {"model": {"weight": 1.0}}):
         torch.save(contents, path)
-        assert f"{path} is no fairseq checkpoint" in refusal("--inputs", path)
+        assert f"{path} is no checkpoint of fairseq" in refusal("--inputs", path)
 
 
 def test_leaves_nothing_behind_when_writing_fails(refusal, tmp_path, monkeypatch):

@@ -79,10 +79,10 @@ def test_unfit_training_pairs_are_dropped_and_counted(tmp_path):
     """A pair with an empty side, a long one and an uneven one; held-out text keeps every line."""
     folder = corpus(tmp_path / "text")
     for split in ("train", "valid"):
-        sides = [(folder / f"{split}.{language}").read_text().split("\n") for language in ("xx", "yy")]
+        sides = [(folder / f"{split}.{la}").read_bytes().decode().split("\n") for la in ("xx", "yy")]
         sides[0][1], sides[1][2], sides[0][4], sides[1][4] = "", "yy " * 99, "xx says " * 99, "yy says " * 99
         for language, lines in zip(("xx", "yy"), sides):
-            (folder / f"{split}.{language}").write_text("\n".join(lines))
+            (folder / f"{split}.{language}").write_bytes("\n".join(lines).encode())
     command = [sys.executable, SCRIPT, "--corpus", folder, "--languages", "xx", "yy", "--out", tmp_path / "out"]
     run = subprocess.run([*map(str, command), "--vocabulary", "40", "--longest", "150", "--ratio", "9"], **PIPES)
     assert run.returncode == 0, run.stderr
