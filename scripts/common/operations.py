@@ -17,26 +17,30 @@ Lengths = tuple[int, int]  # of source and target, in tokens
 EMBEDDINGS, PROJECTIONS, ATTENTION = "embeddings", "self-attention projections", "self-attention"
 CROSS, FFN, NLL, VOCABULARY, OTHER = "cross-attention", "FFN", "NLL", "vocabulary projection", "other"
 PARTS = (EMBEDDINGS, PROJECTIONS, ATTENTION, CROSS, FFN, NLL, VOCABULARY, OTHER)
-# The modules that a part consists of, here and in fairseq. Norms, coefficients and the like are other.
+# The modules that a part consists of, here and in fairseq. Norms, coefficients and the like are other. A block itself
+# calls the last layer of a sublayer, which is not counted with the attention then.
 MODULES = {
     "self_attn": PROJECTIONS,
+    "self_attn.out_proj": PROJECTIONS,
     "cross_attn": CROSS,
+    "cross_attn.out_proj": CROSS,
     "encoder_attn": CROSS,
+    "mlp.fc1": NLL,
+    "mlp.fc2": NLL,
     "fc1": FFN,
     "fc2": FFN,
-    "mlp": NLL,
     "output_projection": VOCABULARY,
 }
 PRODUCTS = ("aten.mm", "aten.addmm")  # of linear layers; what else a self-attention computes is the attention itself
 
 
 def part_of(name: str) -> tuple[str, str]:
-    """The side and the part, of PARTS, that a parameter or module of either model belongs to, by its name."""
+    """The side and the part, of PARTS, that a parameter of either model belongs to, by its name."""
     side, *inner = name.split(".")
+    if (part := summary.part_of(name)) == NLL:
+        return side, NLL
     parts = [MODULES[module] for module in inner if module in MODULES]
-    if parts:
-        return side, parts[0]
-    return side, summary.part_of(name) if summary.part_of(name) in (EMBEDDINGS, NLL) else OTHER
+    return side, parts[0] if parts else EMBEDDINGS if part == EMBEDDINGS else OTHER
 
 
 def flop(model: nn.Module, lengths: Lengths) -> Counts:
@@ -55,14 +59,14 @@ def flop(model: nn.Module, lengths: Lengths) -> Counts:
         _, _, name = path.partition(".")
         if name in SIDES:
             counts[name, OTHER] += sum(by_operation.values())  # less what is counted as another part below
-        *outer, last = name.split(".")
-        if last not in MODULES or set(outer) & MODULES.keys():
+        names = name.split(".")
+        part = MODULES.get(".".join(names[-2:])) or MODULES.get(names[-1])
+        if part is None:
             continue
-        side, part = part_of(name)
         for operation, count in by_operation.items():
-            attention = last == "self_attn" and str(operation) not in PRODUCTS
-            counts[side, ATTENTION if attention else part] += count
-            counts[side, OTHER] -= count
+            attention = names[-1] == "self_attn" and str(operation) not in PRODUCTS
+            counts[names[0], ATTENTION if attention else part] += count
+            counts[names[0], OTHER] -= count
     return +counts
 
 
