@@ -5,11 +5,14 @@ from typing import Dict
 
 import pytest
 import torch
+from fairseq import search as strategies
+from fairseq.sequence_generator import SequenceGenerator
 
-from support.decoding import SOURCES, assert_scored_by_full_pass, make_generator, search, words_of
+from support.decoding import MAX_LEN, SOURCES, TASK, assert_scored_by_full_pass, make_generator, search, words_of
 from support.models import COMBINATIONS, build_fairseq, build_sret, lengths, logits, pad, source, target
 
 TARGETS = pad([target(9), target(4, seed=1), target(6, seed=2)])
+SAMPLE = {"net_input": {"src_tokens": SOURCES, "src_lengths": lengths(SOURCES)}}
 
 # Between them they go through every branch that is decided when a model is scripted.
 SCRIPTED: Dict[str, dict] = {
@@ -80,7 +83,25 @@ def test_scripted_search(other):
     models = [build_sret(), build_fairseq(seed=1)]
     if other == "another of ours":
         models[1] = build_sret(seed=1, **SCRIPTED["decoder slices, scaled, one coefficient of two"])
-    sample = {"net_input": {"src_tokens": SOURCES, "src_lengths": lengths(SOURCES)}}
-    found = save_and_load(torch.jit.script(make_generator(models)))(sample)
+    found = save_and_load(torch.jit.script(make_generator(models)))(SAMPLE)
     assert words_of(found) == words_of(search(models))
     assert_scored_by_full_pass(models, SOURCES, found)
+
+
+STRATEGIES = {
+    "diverse beams": lambda: strategies.DiverseBeamSearch(TASK.target_dictionary, num_groups=2, diversity_strength=0.5),
+    "sampling": lambda: strategies.Sampling(TASK.target_dictionary, sampling_topk=5),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", STRATEGIES.values(), ids=STRATEGIES)
+def test_scripted_strategies(strategy):
+    """Diverse beams and sampling, scripted, saved and loaded, find what they find eagerly."""
+    found = []
+    for prepare in (lambda generator: generator, lambda generator: save_and_load(torch.jit.script(generator))):
+        settings = {"beam_size": 4, "max_len_b": MAX_LEN, "search_strategy": strategy()}
+        generator = prepare(SequenceGenerator([build_sret()], TASK.target_dictionary, **settings))
+        torch.manual_seed(1)
+        found.append(words_of(generator(SAMPLE)))
+    assert found[0] == found[1]
