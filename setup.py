@@ -1,11 +1,26 @@
 """Packaging of sret_fairseq; `scripts/setup.sh` installs it with the pinned versions of `constraints.txt`."""
 
+import shutil
+import sys
+from pathlib import Path
+
 from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+# pip would first look for a fairseq, and say that there is none.
+if not (3, 10) <= sys.version_info[:2] <= (3, 12):
+    sys.exit(f"sret_fairseq needs Python 3.10, 3.11 or 3.12, and this is {sys.version.split()[0]}; so does fairseq.")
+# Whatever lies here gets into the wheel, modules of an earlier version too.
+shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)
 
 setup(
     name="sret_fairseq",
     version="0.1.0",
     description="Sliced Recursive Transformer for machine translation: a fairseq plugin",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    project_urls={"Paper": "https://arxiv.org/abs/2111.05297"},
     author="sret_fairseq authors",
     license="MIT",
     license_files=["LICENSE"],
