@@ -25,7 +25,7 @@ use_environment() {
 environment_serves() {
   local folder=$1 say=$2 stamp=$1/sret_fairseq.setup file current=yes missing
   shift 2
-  [[ -x $folder/bin/python3 ]] || return 1
+  [[ -n $folder && -x $folder/bin/python3 ]] || return 1
   if [[ -f $stamp ]]; then
     [[ -s $stamp ]] || return 1 # being made, or left half made
     [[ $(head -n 1 "$stamp") == "checkout $environment_root" ]] || current=

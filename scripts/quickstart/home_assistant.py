@@ -10,18 +10,23 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-REQUIREMENT = "homeassistant==2025.4.4"
-WHEEL = "homeassistant-2025.4.4-py3-none-any.whl"
-SHA256 = "b7970fe3ce3a9d032a3a5dee3cbf71b227e7f23fad14a23855ee252542ef2631"
+REQUIREMENT = "homeassistant==2026.10.4"
+WHEEL = "homeassistant-2026.10.4-py3-none-any.whl"
+SHA256 = "71843060980a763187d856a8ff170640f1e287a7b741334cd838c81404f1f452"
 MEMBER = re.compile(r"(homeassistant/components/[^/]+/translations/)([^/]+)\.json")
 MIN_WORDS = 3
+# Languages written without spaces between words, and how many characters take the place of that number of words.
+SPACELESS = ("zh", "ja", "th")
+MIN_CHARACTERS = 6
 # Placeholders, Markdown, HTML and addresses: a text that holds them is a template rather than a sentence.
 MARKUP = re.compile(r"[][{}<>`*_=|#\\]|\w://|www\.|/\w*/")
 
 
-def fetch(folder):
+def fetch(folder: Path) -> Path:
     """Return the verified wheel in ``folder``; pip downloads it there first when it is missing."""
     wheel = Path(folder) / WHEEL
     try:
@@ -35,14 +40,14 @@ def fetch(folder):
     return wheel
 
 
-def download(wheel):
+def download(wheel: Path) -> None:
     """Let pip download the wheel, then move it into place, so that an interruption leaves nothing."""
     wheel.parent.mkdir(parents=True, exist_ok=True)
-    print(f"Downloading {REQUIREMENT} (43 MB).", flush=True)
+    print(f"Downloading {REQUIREMENT} (63 MB).", flush=True)
     with tempfile.TemporaryDirectory(dir=wheel.parent) as folder:
-        # A wheel of pure Python that is only read: the Python it wants (3.13) need not be the one that runs.
+        # A wheel of pure Python that is only read: the Python it wants need not be the one that runs.
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"]
-        command += ["--python-version", "3.13", "--dest", folder, REQUIREMENT]
+        command += ["--python-version", "3.15", "--dest", folder, REQUIREMENT]
         done = subprocess.run(command)
         if done.returncode or not (Path(folder) / WHEEL).exists():
             raise SystemExit(
@@ -52,7 +57,7 @@ def download(wheel):
         (Path(folder) / WHEEL).replace(wheel)
 
 
-def flatten(tree, path=()):
+def flatten(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield ``(path, text)`` for every string of nested dictionaries."""
     for name, value in tree.items():
         if isinstance(value, dict):
@@ -61,13 +66,21 @@ def flatten(tree, path=()):
             yield (*path, name), value
 
 
-def is_sentence(text):
-    """Whether ``text`` has at least three words and no markup."""
-    return len(text.split()) >= MIN_WORDS and not MARKUP.search(text)
+def is_sentence(text: str, language: str) -> bool:
+    """Whether ``text`` has at least three words, or what takes their place, and no markup."""
+    if language.partition("-")[0] in SPACELESS:
+        long_enough = len(text) >= MIN_CHARACTERS
+    else:
+        long_enough = len(text.split()) >= MIN_WORDS
+    return long_enough and not MARKUP.search(text)
 
 
-def read_pairs(wheel, source_lang, target_lang):
-    """Return the wheel's pairs of sentences, matched by key, in a fixed order."""
+def read_pairs(wheel: Path, source_lang: str, target_lang: str) -> list[tuple[str, str]]:
+    """Return the wheel's pairs of sentences, matched by key, in a fixed order.
+
+    Raises:
+        SystemExit: it has none in a language.
+    """
     texts = {source_lang: {}, target_lang: {}}
     with zipfile.ZipFile(wheel) as archive:
         for name in sorted(archive.namelist()):
@@ -79,4 +92,4 @@ def read_pairs(wheel, source_lang, target_lang):
             raise SystemExit(f"{wheel} has no translations for the language {language!r} (try de, en, fr, nl or es).")
     shared = sorted(texts[source_lang].keys() & texts[target_lang].keys())
     pairs = ((texts[source_lang][path], texts[target_lang][path]) for path in shared)
-    return [pair for pair in pairs if all(map(is_sentence, pair))]
+    return [pair for pair in pairs if is_sentence(pair[0], source_lang) and is_sentence(pair[1], target_lang)]

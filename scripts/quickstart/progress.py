@@ -1,25 +1,40 @@
-"""Turn the JSON log of fairseq-train on standard input into one short line per report on standard output.
+"""How long the quick start still takes."""
 
-The lines that describe a sret_transformer are shown too, everything else is left to the log.
-"""
+import time
+from collections.abc import Mapping
 
-import argparse
-import sys
-
-from common.training_log import readable
+SHORT = 0.05  # less of a step tells more of its start than of its pace
 
 
-def main():
-    """Run the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", help="name of the system, put before every line")
-    parser.add_argument("updates", type=int, help="number of updates of the whole training")
-    args = parser.parse_args()
-    for line in sys.stdin:
-        text = readable(line, args.updates)
-        if text:
-            print(f"{args.name}: {text}", flush=True)
+class Progress:
+    """Estimates the time left from the steps that are left and the pace of what was done.
 
+    Args:
+        steps: seconds that each step takes on two ordinary cores, by name and in order.
+    """
 
-if __name__ == "__main__":
-    main()
+    def __init__(self, steps: Mapping[str, float]) -> None:
+        self.seconds_left = dict(steps)
+        self.pace = 1.0  # seconds here for one on two ordinary cores
+        self.started = 0.0
+
+    def begin(self, step: str) -> None:
+        """Start a step, and say so."""
+        self.started = time.monotonic()
+        print(f"\n== {step}   ({self.left(step)})", flush=True)
+
+    def end(self, step: str) -> None:
+        """A step is over, or was found done."""
+        del self.seconds_left[step]
+
+    def left(self, step: str, done: float = 0.0) -> str:
+        """What to show of the time left of all.
+
+        Args:
+            step: the one at work.
+            done: which part of it is.
+        """
+        if done > SHORT:
+            self.pace = (time.monotonic() - self.started) / (done * self.seconds_left[step])
+        seconds = self.pace * (sum(self.seconds_left.values()) - done * self.seconds_left[step])
+        return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"

@@ -1,19 +1,16 @@
-"""Compare trained systems: score their translations of the test set, print a table, draw the curves.
-
-Every ``--system NAME=FOLDER`` is a folder with the ``train.log`` of ``fairseq-train --log-format json`` and
-the ``generate.log`` of ``fairseq-generate`` in it. Writes ``results.json``, which holds every number, and
-``learning_curves.png`` into ``--out``.
-"""
+"""What the quick start shows of its systems: samples, the table, the curves, and a file with every number."""
 
 import argparse
 import datetime
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from common import files, lines, output, provenance, scores, training_log
-from common.output import markdown
+from common import files, lines, output, provenance, scores, training_log, translate
 
+SAMPLES = 5
 COLUMNS = (
     "system",
     "parameters",
@@ -25,21 +22,40 @@ COLUMNS = (
 )
 
 
-def measure(folder, references, language):
-    """Return everything measured of the system in ``folder``, and its translations."""
-    translations, speed = scores.read_translations(folder / "generate.log", len(references))
-    numbers = training_log.summarise(folder / "train.log")
-    for name, (value, signature) in scores.text_scores(translations, references, language).items():
+class TestSet(NamedTuple):
+    """The held-out sentences and their translations, and the target language."""
+
+    sources: list[str]
+    references: list[str]
+    language: str
+
+
+class Measured(NamedTuple):
+    """A system's translations of the test set, and its numbers by name."""
+
+    translations: list[str]
+    numbers: dict[str, Any]
+
+
+def read_test(corpus: Path, languages: Sequence[str]) -> TestSet:
+    """Read the test set of a corpus."""
+    return TestSet(*(list(lines.read_lines(corpus / f"test.{language}")) for language in languages), languages[1])
+
+
+def measure(translation: translate.Translation, log: Path, test: TestSet) -> Measured:
+    """Everything measured of a system, from its translations of the test set and the log of its training."""
+    numbers = training_log.summarise(log)
+    for name, score in scores.text_scores(translation.hypotheses, test.references, test.language).items():
         key = {"sacreBLEU": "bleu", "chrF": "chrf"}[name]
-        numbers.update({key: value, f"{key}_signature": signature})
-    numbers["decoded_sentences_per_second"] = speed
-    return numbers, translations
+        numbers.update({key: score.value, f"{key}_signature": score.how})
+    numbers["decoded_sentences_per_second"] = translation.sentences_per_second
+    return Measured(translation.hypotheses, numbers)
 
 
-def table(systems):
+def table(measured: Mapping[str, Measured]) -> str:
     """Return the table as text, in Markdown."""
     rows = [COLUMNS]
-    for name, numbers in systems.items():
+    for name, (_, numbers) in measured.items():
         rows.append(
             (
                 name,
@@ -51,16 +67,23 @@ def table(systems):
                 f"{numbers['decoded_sentences_per_second']:.1f}",
             )
         )
-    return markdown(rows)
+    return output.markdown(rows)
 
 
-def sample_text(samples):
-    """Return the sample translations as text, one line a version."""
-    width = max(len(name) for name in samples[0])
-    return "\n\n".join("\n".join(f"{name:{width}}  {text}" for name, text in sample.items()) for sample in samples)
+def samples(measured: Mapping[str, Measured], test: TestSet) -> list[dict[str, str]]:
+    """Return the first sentences of the test set, each with its reference and the systems' translations."""
+    texts = {"source": test.sources, "reference": test.references}
+    texts |= {name: system.translations for name, system in measured.items()}
+    return [dict(zip(texts, row, strict=True)) for row in lines.aligned(texts)][:SAMPLES]
 
 
-def environment():
+def sample_text(found: Sequence[Mapping[str, str]]) -> str:
+    """Return samples as text, one line a version."""
+    width = max(len(name) for name in found[0])
+    return "\n\n".join("\n".join(f"{name:{width}}  {text}" for name, text in sample.items()) for sample in found)
+
+
+def environment() -> dict[str, Any]:
     """Return the machine and the versions that the numbers depend on."""
     import torch
 
@@ -75,48 +98,21 @@ def environment():
     }
 
 
-def named_folder(text):
-    """Return ``(name, folder)`` of a NAME=FOLDER argument."""
-    name, equals, folder = text.partition("=")
-    if not (name and equals and Path(folder).is_dir()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FOLDER with an existing folder")
-    return name, Path(folder)
-
-
-def parse_args():
-    """Return the command line's options."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--system", type=named_folder, action="append", required=True, metavar="NAME=FOLDER")
-    parser.add_argument("--corpus", type=Path, required=True, help="folder that scripts/corpus.py wrote")
-    parser.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
-    parser.add_argument("--samples", type=int, default=5, help="sample translations to print (default: 5)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
-    args = parser.parse_args()
-    if args.samples < 1:
-        parser.error(f"--samples {args.samples} must be at least 1.")
-    return args
-
-
-def main():
-    """Run the command line."""
-    args = parse_args()
-    output.picture_folder(args.out)
-    sources, references = (list(lines.read_lines(args.corpus / f"test.{language}")) for language in args.languages)
-    corpus = files.read_json(args.corpus / "corpus.json")
-    systems, versions = {}, {"source": sources, "reference": references}
-    for name, folder in args.system:
-        systems[name], versions[name] = measure(folder, references, args.languages[1])
-    samples = [dict(zip(versions, texts, strict=True)) for texts in lines.aligned(versions)][: args.samples]
-
-    output.draw_curves(systems, [("train", "valid")], args.out / "learning_curves.png")
-    results = {**environment(), "corpus": corpus, "systems": systems, "samples": samples}
-    files.write_json(args.out / "results.json", results)
-
-    any_system = next(iter(systems.values()))
-    print(f"\n{table(systems)}\n\nBLEU {any_system['bleu_signature']}\nchrF {any_system['chrf_signature']}")
-    print(f"Test: {len(references)} sentences. The first {len(samples)}:\n\n{sample_text(samples)}\n")
-    print(f"Learning curves: {args.out / 'learning_curves.png'}\nAll numbers: {args.out / 'results.json'}")
-
-
-if __name__ == "__main__":
-    main()
+def write(measured: Mapping[str, Measured], test: TestSet, args: argparse.Namespace) -> None:
+    """Write results.json and the curves, and print the table; of a quick run nothing is worth a table."""
+    numbers = {name: system.numbers for name, system in measured.items()}
+    picture, results = args.out / "learning_curves.png", args.out / "results.json"
+    output.draw_curves(numbers, [("train", "valid")], picture)
+    corpus = files.read_json(args.out / "corpus" / "corpus.json")
+    found = {**environment(), "corpus": corpus, "systems": numbers, "samples": samples(measured, test)}
+    files.write_json(results, found)
+    if args.quick:
+        print(
+            f"\nEverything runs: two trainings of {args.updates} updates, translations, scores and a picture. So few "
+            "updates teach\nnothing, so no translations or scores are shown. Leave out --quick for those."
+        )
+    else:
+        any_system = next(iter(numbers.values()))
+        print(f"\n{table(measured)}\n\nBLEU {any_system['bleu_signature']}\nchrF {any_system['chrf_signature']}")
+        print(f"Test: {len(test.references)} held-out sentences.")
+    print(f"\nLearning curves: {picture}\nAll numbers: {results}")

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from recipe import supervise
 from support.models import REPOSITORY
 
 LOCK = "sret_fairseq.setup.lock"
@@ -28,15 +29,14 @@ def test_waits_for_another_set_up(tmp_path):
             process.communicate()
 
 
-def test_a_training_holds_its_environment(import_script, monkeypatch, tmp_path):
+def test_a_training_holds_its_environment(monkeypatch, tmp_path):
     """Together with other trainings, and only an environment that setup.sh made."""
-    train = import_script("recipe.train")
-    monkeypatch.setattr(train.sys, "prefix", str(tmp_path))
-    with train.environment_kept():
+    monkeypatch.setattr(supervise.sys, "prefix", str(tmp_path))
+    with supervise.environment_kept():
         assert not list(tmp_path.iterdir())
     (tmp_path / LOCK).touch()
     with open(tmp_path / LOCK) as other:
-        with train.environment_kept(), train.environment_kept(), pytest.raises(BlockingIOError):
+        with supervise.environment_kept(), supervise.environment_kept(), pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

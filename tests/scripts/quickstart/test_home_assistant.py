@@ -47,6 +47,20 @@ def test_pairs_are_matched_by_key_and_without_markup_or_short_texts(home_assista
     assert home_assistant.read_pairs(wheel, "en", "fr") == [("This is a sentence.", "Voici une phrase.")]
 
 
+@pytest.mark.parametrize(
+    "text, language, is_one",
+    [
+        ("Das ist gut", "de", True),
+        ("Das ist", "de", False),
+        ("无法连接到设备", "zh-Hans", True),
+        ("设备", "zh-Hans", False),
+        ("無法連線 {device}", "zh-Hant", False),
+    ],
+)
+def test_short_texts_by_language(home_assistant, text, language, is_one):
+    assert home_assistant.is_sentence(text, language) == is_one
+
+
 def test_a_language_that_is_not_there_is_refused(home_assistant, wheel):
     with pytest.raises(SystemExit, match="no translations for the language 'xx'"):
         home_assistant.read_pairs(wheel, "xx", "en")

@@ -1,9 +1,13 @@
-"""scripts/report.py compares systems, and says what is missing."""
+"""scripts/quickstart/report.py shows samples, a table and the curves, and keeps every number."""
 
+import argparse
 import json
-import sys
+from pathlib import Path
 
 import pytest
+
+from common.translate import Translation
+from quickstart import report
 
 LOG = (
     "encoder_layers=2 decoder_layers=3\nnum. shared model params: 1,000\n"
@@ -13,61 +17,48 @@ LOG = (
 
 
 @pytest.fixture
-def run(import_script, monkeypatch, tmp_path):
-    """A function that runs the script on a system and a corpus of two sentences; it returns its folder."""
-    script = import_script("quickstart.report")
-    files = {
-        "system/train.log": LOG,
-        "system/generate.log": "D-1\t-1\tzwei\nD-0\t-1\teins\nTranslated 2 sentences in 1.0s (2.00 sentences/s)\n",
-        "corpus/test.en": "one\ntwo\n",
-        "corpus/test.de": "eins\nzwei\n",
-        "corpus/corpus.json": json.dumps({"origin": "a test"}),
-    }
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
+def written(tmp_path, capsys):
+    """A function that reports on a system and a test set of two sentences; what it said, and the folder."""
 
-    def call(*words):
-        command = ["--system", f"A={tmp_path / 'system'}", "--corpus", tmp_path / "corpus", "--languages", "en", "de"]
-        command += ["--out", tmp_path / "out", *words]
-        monkeypatch.setattr(sys, "argv", ["report.py", *map(str, command)])
-        script.main()
-        return tmp_path / "out"
+    def write(quick: bool) -> tuple[str, Path]:
+        for name, text in {
+            "train.log": LOG,
+            "corpus/test.en": "one\ntwo\n",
+            "corpus/test.de": "eins\nzwei\n",
+            "corpus/corpus.json": json.dumps({"origin": "a test"}),
+        }.items():
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(text)
+        test = report.read_test(tmp_path / "corpus", ("en", "de"))
+        system = report.measure(Translation(["eins", "drei"], 2.0, ""), tmp_path / "train.log", test)
+        args = argparse.Namespace(out=tmp_path, quick=quick, updates=4)
+        report.write({"A": system}, test, args)
+        return capsys.readouterr().out, tmp_path
 
-    return call
+    return write
 
 
-def test_files(run, capsys):
+def test_files_and_table(written):
     """All numbers and a picture, and nothing temporary."""
-    out = run("--samples", 1)
-    assert sorted(path.name for path in out.iterdir()) == ["learning_curves.png", "results.json"]
+    said, out = written(quick=False)
+    assert {path.name for path in out.iterdir()} == {"learning_curves.png", "results.json", "train.log", "corpus"}
     results = json.loads((out / "results.json").read_text())
     assert results["corpus"] == {"origin": "a test"} and results["systems"]["A"]["parameters"] == 1000
-    assert results["samples"] == [{"source": "one", "reference": "eins", "A": "eins"}]
-    assert "Test: 2 sentences. The first 1:" in capsys.readouterr().out
+    assert results["samples"] == [
+        {"source": "one", "reference": "eins", "A": "eins"},
+        {"source": "two", "reference": "zwei", "A": "drei"},
+    ]
+    assert "| A      |      1,000 |             5 |" in said
+    assert "tok:13a" in said
 
 
-@pytest.mark.parametrize("name", ["corpus/test.en", "corpus/corpus.json", "system/generate.log", "system/train.log"])
-def test_a_missing_file(run, tmp_path, name):
-    (tmp_path / name).unlink()
-    with pytest.raises(SystemExit, match=f"{name} cannot be read: No such file or directory"):
-        run()
+def test_a_quick_run_shows_no_scores(written):
+    said, out = written(quick=True)
+    assert "Everything runs" in said and "BLEU" not in said and "|" not in said
+    assert json.loads((out / "results.json").read_text())["systems"]["A"]["bleu"] is not None
 
 
-@pytest.mark.parametrize(
-    "name, text, sentence",
-    [
-        ("corpus/corpus.json", "{", "corpus.json is damaged, no JSON: "),
-        ("system/generate.log", "D-1\nD-0\t-1\teins\n", "generate.log holds 1 of the 2 translations: translate again"),
-    ],
-)
-def test_a_damaged_file(run, tmp_path, name, text, sentence):
-    (tmp_path / name).write_text(text)
-    with pytest.raises(SystemExit, match=sentence):
-        run()
-
-
-def test_no_samples(run, capsys):
-    with pytest.raises(SystemExit):
-        run("--samples", 0)
-    assert "--samples 0 must be at least 1." in capsys.readouterr().err
+def test_samples_are_one_line_a_version():
+    assert report.sample_text([{"source": "eins", "A": "one"}, {"source": "zwei", "A": "two"}]) == (
+        "source  eins\nA       one\n\nsource  zwei\nA       two"
+    )

@@ -1,0 +1,29 @@
+"""scripts/quickstart/progress.py tells the time left from the pace so far."""
+
+import pytest
+
+from quickstart import progress
+from quickstart.progress import Progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A list with the time in seconds."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_the_pace_of_a_step_tells_that_of_the_rest(clock, capsys):
+    steps = Progress({"train": 200, "translate": 100})
+    steps.begin("train")
+    assert capsys.readouterr().out == "\n== train   (about 5 min left)\n"
+    clock[0] += 30
+    assert steps.left("train", 0.01) == "about 5 min left"  # too little of it to tell
+    clock[0] += 170  # half of it took twice as long as expected
+    assert steps.left("train", 0.5) == "about 7 min left"
+    steps.end("train")
+    steps.begin("translate")
+    assert capsys.readouterr().out == "\n== translate   (about 3 min left)\n"
+    clock[0] += 60
+    assert steps.left("translate", 0.6) == "about 40 s left"
