@@ -1,5 +1,6 @@
 """The README's block for the user's own text, run as it stands, and the README's own limits."""
 
+import argparse
 import os
 import re
 import subprocess
@@ -7,6 +8,8 @@ import sys
 
 import pytest
 
+from sret_fairseq import options
+from sret_fairseq.criterions import distillation, mixed_depth
 from support.models import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -93,3 +96,18 @@ def test_the_documents_name_tests_that_exist():
         assert named <= known, f"{page.name}: {sorted(named - known)}"
         for path in re.findall(r"\b(?:tests|scripts|sret_fairseq|benchmarks|examples)/[\w/.]+\.\w+", prose):
             assert (REPOSITORY / path).exists(), f"{page.name}: {path}"
+
+
+def test_every_option_is_documented():
+    """The model's in options.md, those of the criterions in training.md."""
+    parser = argparse.ArgumentParser(add_help=False)
+    options.add_args(parser)
+    flags = {"options": [action.option_strings[0] for action in parser._actions]}
+    flags["training"] = [
+        "--" + name.replace("_", "-")
+        for config in (distillation.SoftDistillationConfig, mixed_depth.MixedDepthConfig)
+        for name in config.__annotations__
+    ]
+    for page, names in flags.items():
+        text = (REPOSITORY / "docs" / f"{page}.md").read_text(encoding="utf-8")
+        assert [name for name in names if f"`{name}" not in text] == [], page
