@@ -25,7 +25,7 @@ B = "--arch sret_transformer"
 NO_NLL = f"{B} --nll-ratio 0"
 UNSLICED = f"{NO_NLL} --encoder-slices 1"
 BARE = f"{UNSLICED} --residual-coefficients none"
-VARIANTS = {"no NLL, unsliced": UNSLICED, "bare (no NLL, unsliced, no LRC)": BARE, "defaults": B}
+VARIANTS = {"defaults": B, "no NLL": NO_NLL, "bare (no NLL, unsliced, no LRC)": BARE}
 
 
 @dataclass
@@ -67,7 +67,7 @@ def arguments(size: str, words: str, device: str, criterion: str = "label_smooth
 
     Args:
         size: a key of WIDTHS.
-        words: options of the model, such as A or B.
+        words: options of the model, such as A or B, and others.
         device: ``cpu`` or ``cuda``.
         criterion: the loss.
     """
@@ -77,21 +77,25 @@ def arguments(size: str, words: str, device: str, criterion: str = "label_smooth
         for side in ("encoder", "decoder")
     )
     return (
-        f"no-data-folder --task translation {words} {sides} --share-all-embeddings --dropout 0.1 "
+        f"no-data-folder --task translation --optimizer adam {words} {sides} --share-all-embeddings --dropout 0.1 "
         f"--max-source-positions {LAST_POSITION} --max-target-positions {LAST_POSITION} "
-        f"--criterion {criterion} --label-smoothing 0.1 --optimizer adam --adam-betas (0.9,0.98) --lr 1e-4 "
+        f"--criterion {criterion} --label-smoothing 0.1 --adam-betas (0.9,0.98) --lr 1e-4 "
         f"--lr-scheduler fixed --clip-norm 1.0 --distributed-world-size 1 {'--cpu' if device == 'cpu' else '--bf16'}"
     ).split()
 
 
 def build(size: str, words: str, device: str, criterion: str = "label_smoothed_cross_entropy") -> System:
-    """An untrained system; the arguments are those of ``arguments``."""
+    """A system that is untrained, but for its residual coefficients; the arguments are those of ``arguments``."""
     parser = options.get_training_parser()
     parsed = options.parse_args_and_arch(parser, arguments(size, words, device, criterion))
     cfg = convert_namespace_to_omegaconf(parsed)
     task = TranslationTask(cfg.task, dictionary(), dictionary())
     torch.manual_seed(1)
-    return System(cfg, task, task.build_model(cfg.model), device)
+    model = task.build_model(cfg.model)
+    for name, parameter in model.named_parameters():
+        if ".coefficients." in name:  # as a training moves them: by 1 nothing needs to be multiplied
+            torch.nn.init.uniform_(parameter, -0.1, 0.1)
+    return System(cfg, task, model, device)
 
 
 def has_chunked_criterion() -> bool:

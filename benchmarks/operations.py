@@ -1,83 +1,86 @@
-"""What a machine's speed does not change: the operations that a function dispatches, and how often it waits for them.
+"""Operations and host synchronisations of training and of translating: counts, the same on every machine."""
 
-For a small model on a GPU, where launching an operation takes longer than computing it, their number is the speed.
-"""
+from typing import Dict, List, Tuple
 
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Sequence, Tuple
+from benchmarks import decode, models
+from benchmarks.batches import sources, training_batches
+from benchmarks.comparison import Comparison, Goal
+from benchmarks.counting import Operations, count
+from benchmarks.report import Report, comparisons_report
 
-import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-
-aten = torch.ops.aten
-# No kernel computes these, or there is nothing to compute: memory is set aside, or seen in another shape.
-FREE = {
-    aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty, aten.new_empty_strided, aten.detach,
-    aten._reshape_alias, aten._unsafe_view, aten.lift_fresh, aten.is_same_size, aten.sym_size, aten.alias,
-    aten.resize_, aten.set_, aten.promote_types,
-}  # fmt: skip
-# The host reads what the device has computed, so that it has to wait for it.
-SYNCHRONISING = {
-    aten._local_scalar_dense, aten.nonzero, aten.equal, aten.is_nonzero, aten.masked_select, aten.unique_consecutive,
-    aten._unique2, aten.unique_dim, aten.repeat_interleave,
-}  # fmt: skip
-
-
-@dataclass
-class Operations:
-    """Attributes:
-    by_name: how often each operation ran that computes something, such as ``aten::mm``.
-    synchronisations: those among all operations whose result the host reads.
-    """
-
-    by_name: Dict[str, int] = field(default_factory=Counter)
-    synchronisations: Dict[str, int] = field(default_factory=Counter)
-
-    @property
-    def total(self) -> int:
-        """All that compute something."""
-        return sum(self.by_name.values())
-
-    @property
-    def waits(self) -> int:
-        """How often the host waits."""
-        return sum(self.synchronisations.values())
+BF16 = "--bf16"
+# fairseq's sinusoidal positions read sizes from tensors, which are on the host whatever the model's device.
+LEARNED = "--encoder-learned-pos --decoder-learned-pos"
+VARIANTS = {"defaults": models.B, "no NLL": models.NO_NLL, "bare": models.BARE}
+SHORT, LONG = 4, 12  # tokens of the translations whose difference tells a step; within one size of the caches
+PASS, UPDATE, STEP, WAITS = "forward and backward", "update", "decoding step", "synchronisations of a"
+GOALS = {
+    (PASS, "defaults"): 1.35,
+    (PASS, "no NLL"): 1.0,
+    (PASS, "bare"): 0.8,
+    (f"{UPDATE}, fused_adam", "defaults"): 0.55,
+    (STEP, "defaults"): 0.9,
+    (STEP, "no NLL"): 0.7,
+}
+NOTES = [
+    "A: fairseq's transformer, 6+6 layers, pre-norm, fairseq's adam. B: sret_transformer, 3 blocks x 2 passes a side.",
+    "Dispatched operations on a CPU, backward's included; views, and what only sets memory aside, left out. Training "
+    "in bf16, an update as fairseq's Trainer runs it. A decoding step is one of beam search (beam 5, float32), with the "
+    "search. Coefficients are not 1.",
+    "Synchronisations: the host reads what a device has computed; in training of the model, in a decoding step of the "
+    "model and the search, which makes 4 of them; with learned positions. Not seen on a GPU.",
+]
 
 
-def is_view(operation: torch._ops.OpOverload) -> bool:
-    """Whether the result is its input's memory seen in another way: an alias that is not written to."""
-    return any(result.alias_info is not None and not result.alias_info.is_write for result in operation._schema.returns)
+def forward_and_backward(words: str) -> Tuple[Operations, Operations]:
+    """Of one batch in bf16: the model's forward alone; and forward, loss and backward."""
+    system = models.build("tiny", words, "cpu")
+    model, criterion = system.model.bfloat16().train(), system.task.build_criterion(system.cfg.criterion)
+    (batch,) = training_batches(256, count=1)
+    forward = count(lambda: model(**batch["net_input"]))
+    return forward, count(lambda: criterion(model, batch)[0].backward())
 
 
-class Counting(TorchDispatchMode):
-    """While it is active, counts what is dispatched, by autograd's backward as well."""
-
-    def __init__(self):
-        super().__init__()
-        self.operations = Operations()
-
-    def __torch_dispatch__(
-        self, func: torch._ops.OpOverload, types: Sequence[type], args: Tuple = (), kwargs: Dict[str, Any] | None = None
-    ) -> Any:
-        """Count one operation and run it."""
-        packet, name = func.overloadpacket, func.overloadpacket._qualified_op_name
-        if packet in SYNCHRONISING or reads_a_mask(packet, args):
-            self.operations.synchronisations[name] += 1
-        if func.namespace != "profiler" and packet not in FREE and not is_view(func):
-            self.operations.by_name[name] += 1
-        return func(*args, **(kwargs or {}))
+def update(words: str) -> Operations:
+    """Of an update in bf16, not the first one, which makes the optimizer's state."""
+    trainer = models.build("tiny", f"{words} {BF16}", "cpu").trainer()
+    (batch,) = training_batches(256, count=1)
+    trainer.train_step([batch])
+    return count(lambda: trainer.train_step([batch]))
 
 
-def reads_a_mask(packet: torch._ops.OpOverloadPacket, args: Tuple) -> bool:
-    """Whether this is an index with a boolean mask, whose result has as many rows as the mask has True."""
-    if packet not in (aten.index, aten.index_put, aten.index_put_):
-        return False
-    return any(isinstance(index, torch.Tensor) and index.dtype == torch.bool for index in args[1])
+def step(words: str) -> Tuple[float, float]:
+    """Operations and synchronisations of a decoding step."""
+    system, batch = models.build("tiny", words, "cpu"), sources(1, "cpu")
+    counted = []
+    for length in (SHORT, LONG):
+        translator = decode.Translator(system, [batch], length)
+        translator.check()
+        counted.append(count(translator.translate))
+    short, long = counted
+    return (long.total - short.total) / (LONG - SHORT), (long.waits - short.waits) / (LONG - SHORT)
 
 
-def count(run: Callable[[], object]) -> Operations:
-    """The operations of one call. Call the function before, if its first call does more than the others."""
-    with Counting() as counting:
-        run()
-    return counting.operations
+def counts(words: str, optimizers: List[str]) -> Dict[str, float]:
+    """All counts of one system by what was counted."""
+    updates = {f"{UPDATE}, {name}": update(f"{words} --optimizer {name}").total for name in optimizers}
+    return {
+        PASS: forward_and_backward(words)[1].total,
+        **updates,
+        STEP: step(words)[0],
+        f"{WAITS} forward in training": forward_and_backward(f"{words} {LEARNED}")[0].waits,
+        f"{WAITS} {STEP}": step(f"{words} {LEARNED}")[1],
+    }
+
+
+def run(settings) -> Report:
+    """Every variant of B beside A."""
+    theirs = counts(models.A, ["adam"])
+    comparisons = []
+    for variant, words in VARIANTS.items():
+        for name, number in counts(words, ["adam", "fused_adam"]).items():
+            beside = theirs[f"{UPDATE}, adam" if name.startswith(UPDATE) else name]
+            bound = GOALS.get((name, variant))
+            goal = None if bound is None else Goal(bound, at_least=False)
+            comparisons.append(Comparison(f"{variant}: {name}", "count", [beside], [number], goal))
+    return comparisons_report(comparisons, NOTES)

@@ -8,6 +8,7 @@ from common import output
 
 BENCHMARKS = {
     "train": "training tokens/s",
+    "operations": "operations and host synchronisations, counted, of training and translating",
     "memory": "peak memory of a training step",
     "activations": "the same by virtual depth, with and without --checkpoint-activations",
     "decode": "sentences/s of beam search",
@@ -39,7 +40,9 @@ def parse(words):
         "(default: tiny,base; on cuda base,big; with --quick tiny)",
     )
     parser.add_argument(
-        "--threads", type=count, help="threads of torch (default: OMP_NUM_THREADS, or the number of cores, at most 4)"
+        "--threads",
+        type=count,
+        help="threads of torch (default: OMP_NUM_THREADS, or 1); of one, the processor's time is measured, else the clock's",
     )
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs/benchmarks", help="default: runs/benchmarks")
     settings = parser.parse_args(words)
@@ -49,9 +52,8 @@ def parse(words):
     settings.pairs = settings.pairs or (1 if settings.quick else 7)
     usual = ["tiny"] if settings.quick else ["base", "big"] if settings.device == "cuda" else ["tiny", "base"]
     settings.sizes = settings.sizes or usual
-    cores = min(len(os.sched_getaffinity(0)), 4)
     try:
-        settings.threads = settings.threads or count(os.environ.get("OMP_NUM_THREADS") or str(cores))
+        settings.threads = settings.threads or count(os.environ.get("OMP_NUM_THREADS") or "1")
     except argparse.ArgumentTypeError as error:
         parser.error(f"environment variable OMP_NUM_THREADS: {error}")
     return settings

@@ -112,6 +112,7 @@ def circumstances(settings) -> dict:
         **provenance.commit(REPOSITORY),
         "machine": {**machine, "processor": processor()},
         "threads": torch.get_num_threads(),
+        "seconds": "of the processor" if torch.get_num_threads() == 1 and settings.device == "cpu" else "of the clock",
         "precision": str(devices.dtype(settings.device)).removeprefix("torch."),
         "matrix_product_flops_per_second": devices.matrix_product_rate() if settings.device == "cuda" else None,
         "environment": {name: value for name, value in os.environ.items() if name.startswith(("MALLOC_", "OMP_"))},

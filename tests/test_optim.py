@@ -5,7 +5,7 @@ import torch
 from fairseq import optim
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 
-from benchmarks.operations import count
+from benchmarks.counting import count
 from sret_fairseq.errors import OptionError
 from support.training import arguments, assert_same_weights, load, make_data, train
 
