@@ -25,8 +25,8 @@ GOALS = {
 NOTES = [
     "A: fairseq's transformer, 6+6 layers, pre-norm, fairseq's adam. B: sret_transformer, 3 blocks x 2 passes a side.",
     "Dispatched operations on a CPU, backward's included; views, and what only sets memory aside, left out. Training "
-    "in bf16, an update as fairseq's Trainer runs it. A decoding step is one of beam search (beam 5, float32), with the "
-    "search. Coefficients are not 1.",
+    "in bf16, an update as fairseq's Trainer runs it. A decoding step is one of beam search (beam 5, float32), with "
+    "the search. Coefficients are not 1.",
     "Synchronisations: the host reads what a device has computed; in training of the model, in a decoding step of the "
     "model and the search, which makes 4 of them; with learned positions. Not seen on a GPU.",
 ]

@@ -42,7 +42,7 @@ def parse(words):
     parser.add_argument(
         "--threads",
         type=count,
-        help="threads of torch (default: OMP_NUM_THREADS, or 1); of one, the processor's time is measured, else the clock's",
+        help="threads of torch (default: OMP_NUM_THREADS, or 1); of one the processor's time is measured",
     )
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs/benchmarks", help="default: runs/benchmarks")
     settings = parser.parse_args(words)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sret_fairseq.layers import beams
 from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.decoder_slices import decoder_layouts
-from sret_fairseq.layers.layout import allowed_keys, applications
+from sret_fairseq.layers.layout import applications, padding_keys
 from sret_fairseq.layers.recursion import RecursionGroup, wrap_for_fairseq
 from sret_fairseq.layers.residual import PlainNumbers
 from sret_fairseq.options import group_count, slices_by_pass
@@ -64,7 +64,7 @@ class SretDecoder(TransformerDecoderBase):
         if incremental_state is not None:
             tokens = tokens[:, -1:]
             positions = None if positions is None else positions[:, -1:]
-        x = self.embed_scale * self.embed_tokens(tokens.contiguous())
+        x = self.embed_scale * self.embed_tokens(tokens)
         if self.quant_noise is not None:
             x = self.quant_noise(x)
         if self.project_in_dim is not None:
@@ -128,8 +128,8 @@ class SretDecoder(TransformerDecoderBase):
             beam = ancestors.size(1)
             x = x.view(rows // beam, beam, -1).transpose(0, 1)
             encoded = None if encoded is None else encoded[:, ::beam]
-        elif encoder_padding_mask is not None and bool(encoder_padding_mask.any()):
-            encoder_mask = allowed_keys(encoder_padding_mask)
+        elif encoder_padding_mask is not None:
+            encoder_mask = padding_keys(encoder_padding_mask, x)
         layouts = decoder_layouts(
             prev_output_tokens.eq(self.padding_idx),
             self.slices[: self.passes],

@@ -80,19 +80,17 @@ class SretEncoder(TransformerEncoderBase):
         if not torch.jit.is_scripting():
             self.read_coefficients()
         padding_mask = src_tokens.eq(self.padding_idx)
-        has_padding = bool(padding_mask.any())
         x, embedding = self.forward_embedding(src_tokens, token_embeddings)
-        if has_padding:
-            x = x.masked_fill(padding_mask.unsqueeze(-1), 0.0)
-        x = x.transpose(0, 1)
+        # Whether there is any padding is not asked: a GPU would have to finish first.
+        x = x.masked_fill(padding_mask.unsqueeze(-1), 0.0).transpose(0, 1)
         layouts = encoder_layouts(
             padding_mask,
-            has_padding,
             self.slices[: self.passes],
             applications(self.passes, self.span, len(self.layers), self.along_passes),
             self.slice_permutation,
             self.training,
-            mask_like=x if src_tokens.size(1) < self.gather_from else None,
+            like=x,
+            gather=src_tokens.size(1) >= self.gather_from,
         )
 
         states: List[Tensor] = []
@@ -130,7 +128,7 @@ class SretEncoder(TransformerEncoderBase):
         if "sentences" in encoder_out:
             before = encoder_out["sentences"][0]
             after = before.index_select(0, new_order)
-            if after.size(0) == before.size(0) and bool((after == before).all()):
+            if torch.equal(after, before):
                 return encoder_out
         reordered: Dict[str, List[Tensor]] = {}
         for name, tensors in encoder_out.items():

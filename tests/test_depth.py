@@ -144,7 +144,9 @@ def test_equal_passes_share_a_layout(monkeypatch):
         monkeypatch.setattr(module, name, lambda *args, f=original, n=name, **more: made.append(n) or f(*args, **more))
     padding = torch.zeros(2, 9, dtype=torch.bool)
     for layouts in (
-        encoder_slices.encoder_layouts(padding, False, [2] * 168, layout.applications(168, 1, 1), "interleave", False),
+        encoder_slices.encoder_layouts(
+            padding, [2] * 168, layout.applications(168, 1, 1), "interleave", False, torch.ones(1), gather=True
+        ),
         decoder_slices.decoder_layouts(
             padding,
             [1] * 168,

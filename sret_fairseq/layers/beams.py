@@ -17,7 +17,7 @@ from typing import Dict, List, Optional
 import torch
 from torch import Tensor
 
-from sret_fairseq.layers.layout import additive, allowed_keys
+from sret_fairseq.layers.layout import padding_keys
 
 # Beams that attend together at most. With more, moving the caches is faster (width 128, 25 to 100 tokens, one thread).
 MOST_TOGETHER = 40
@@ -50,7 +50,7 @@ def start(rows: int, beam: int, encoder_padding_mask: Optional[Tensor], like: Te
     """
     encoder_mask: Optional[Tensor] = None
     if encoder_padding_mask is not None and bool(encoder_padding_mask.any()):
-        encoder_mask = additive(allowed_keys(encoder_padding_mask[::beam]), like)
+        encoder_mask = padding_keys(encoder_padding_mask[::beam], like)
     ancestors = torch.zeros([rows // beam, beam, 0], dtype=torch.long, device=like.device)
     return {"ancestors": ancestors, "encoder_mask": encoder_mask}
 
@@ -61,23 +61,22 @@ def step(ancestors: Tensor) -> Tensor:
     return torch.cat([ancestors, itself[None, :, None].expand(ancestors.size(0), -1, 1)], dim=2)
 
 
-def mask_of_own_past(ancestors: Tensor, visible: Optional[Tensor]) -> Optional[Tensor]:
-    """The mask of self-attention among the beams of a sentence.
+def hidden_from_beams(ancestors: Tensor, hidden: Tensor) -> Tensor:
+    """What self-attention among the beams of a sentence may not see.
 
     Args:
         ancestors: (B, K, T), this step included.
-        visible: boolean (N, 1, 1, T), the steps that a row sees of its past, or None for all.
+        hidden: boolean (N, T), the steps that a row does not see of its own past.
 
     Returns:
-        boolean (B, 1, K, T * K), True where attention may go, or None where it may go everywhere.
+        boolean (B, 1, K, T * K).
     """
     sentences, beam, length = ancestors.shape
-    if beam == 1:
-        return visible
-    mask = ancestors[:, :, :, None] == torch.arange(beam, device=ancestors.device)
-    if visible is not None:
-        mask = mask & visible.view(sentences, beam, length, 1)
-    return mask.view(sentences, 1, beam, length * beam)
+    if beam > 1:
+        everyone = ancestors[:, :, -1]  # in this step each hypothesis is its own ancestor
+        others = ancestors[:, :, :, None] != everyone[:, None, None, :]
+        hidden = others | hidden.view(sentences, beam, length, 1)
+    return hidden.view(sentences, 1, beam, length * beam)
 
 
 def reorder(state: Dict[str, Dict[str, Optional[Tensor]]], new_order: Tensor) -> None:
@@ -91,14 +90,15 @@ def reorder(state: Dict[str, Dict[str, Optional[Tensor]]], new_order: Tensor) ->
     assert ancestors is not None
     count, beam, length = ancestors.shape
     sentences, beams = new_order // beam, new_order % beam
-    together = len(sentences) % beam == 0
-    if together:
+    in_place = len(new_order) == count * beam and torch.equal(
+        sentences.view(count, beam), torch.arange(count, device=new_order.device)[:, None].expand(-1, beam)
+    )
+    together = in_place
+    if not in_place and len(new_order) % beam == 0:
         by_sentence = sentences.view(-1, beam)
-        firsts = by_sentence[:, :1]
-        together = bool((by_sentence == firsts).all())
-        everyone = torch.arange(count, device=firsts.device)
-        if together and not (len(firsts) == count and bool((firsts[:, 0] == everyone).all())):
-            ancestors = select_sentences(state, firsts[:, 0])
+        together = bool((by_sentence == by_sentence[:, :1]).all())
+        if together:
+            ancestors = select_sentences(state, by_sentence[:, 0])
     if together:
         state["beams"]["ancestors"] = ancestors.gather(1, beams.view(-1, beam, 1).expand(-1, -1, length))
     else:

@@ -16,7 +16,7 @@ class Memory(NamedTuple):
 
     Attributes:
         encoder_out: (S, B, encoder's C), or None.
-        encoder_mask: (B, 1, 1, S), True where cross-attention may go, or additive, or None.
+        encoder_mask: additive (B, 1, 1, S), what cross-attention may not see, or None.
         incremental_state: fairseq's caches, or None.
     """
 

@@ -14,31 +14,32 @@ from typing import Dict, List, Optional, Tuple
 import torch
 from torch import Tensor
 
-from sret_fairseq.layers.beams import mask_of_own_past
-from sret_fairseq.layers.layout import Layout, additive, allowed_keys, ranks_of, sliced_sentences, whole_sentences
+from sret_fairseq.layers.beams import hidden_from_beams
+from sret_fairseq.layers.layout import Layout, additive, padding_keys, ranks_of, sliced_sentences, whole_sentences
 
 
-def causal_layout(padding_mask: Tensor, causal: bool) -> Layout:
-    """The layout of an unsliced pass of the decoder.
+def causal_layout(padding_mask: Tensor, causal: bool, like: Tensor) -> Layout:
+    """The layout of an unsliced application in the decoder.
 
     Args:
         padding_mask: (B, T), True at padding.
         causal: False attends to later tokens too, as ``full_context_alignment`` wants it.
+        like: has the number format of the mask.
     """
-    padding_after_text = not bool((padding_mask[:, :-1] & ~padding_mask[:, 1:]).any())
-    if causal and padding_after_text:
-        return whole_sentences(None, causal=True)  # no real token ever sees the padding
     if not causal:
-        return whole_sentences(allowed_keys(padding_mask), causal=False)
+        return whole_sentences(padding_keys(padding_mask, like), causal=False)
+    padding_before_text = bool((padding_mask[:, :-1] & ~padding_mask[:, 1:]).any())
+    if not padding_before_text:
+        return whole_sentences(None, causal=True)  # no real token ever sees the padding
     length = padding_mask.size(1)
-    earlier = torch.ones(length, length, dtype=torch.bool, device=padding_mask.device).tril()
-    # A token may always attend to itself, so that no row is empty, not even that of padding on the left.
-    itself = torch.eye(length, dtype=torch.bool, device=padding_mask.device)
-    return whole_sentences((~padding_mask[:, None, None] & earlier) | itself, causal=False)
+    later = torch.ones(length, length, dtype=torch.bool, device=padding_mask.device).triu(1)
+    return whole_sentences(additive(padding_mask[:, None, None] | later, like), causal=False)
 
 
-def sliced_layout(padding_mask: Tensor, slices: int, chunk_size: int, strided: bool, causal: bool) -> Layout:
-    """The layout of a sliced pass: chunks of ``chunk_size`` tokens, or ``slices`` strides."""
+def sliced_layout(
+    padding_mask: Tensor, slices: int, chunk_size: int, strided: bool, causal: bool, like: Tensor
+) -> Layout:
+    """The layout of a sliced application: chunks of ``chunk_size`` tokens, or ``slices`` strides."""
     length = padding_mask.size(1)
     ranks = ranks_of(~padding_mask)
     if strided:
@@ -47,19 +48,18 @@ def sliced_layout(padding_mask: Tensor, slices: int, chunk_size: int, strided: b
     else:
         slice_of, place = ranks // chunk_size, ranks % chunk_size
         slices, size = (length + chunk_size - 1) // chunk_size, min(chunk_size, length)
-    may_be_unused = slices * size != length or bool(padding_mask.any())
-    return sliced_sentences(padding_mask, slice_of, place, slices, size, may_be_unused, causal)
+    return sliced_sentences(padding_mask, slice_of, place, slices, size, causal, like)
 
 
 def step_layout(
     padding_mask: Tensor, ancestors: Tensor, slices: int, chunk_size: int, strided: bool, like: Tensor
 ) -> Layout:
-    """The layout of a pass in incremental decoding: the keys that the last token may see.
+    """The layout of an application in incremental decoding: the keys that the last token may see.
 
     Args:
         padding_mask: (N, T) of all tokens so far, True at padding.
         ancestors: (B, K, T), see beams.py.
-        slices, chunk_size, strided: as for ``sliced_layout``; ``slices`` 1 is a pass that is not sliced.
+        slices, chunk_size, strided: as for ``sliced_layout``; ``slices`` 1 is an application that is not sliced.
         like: a tensor of the type that attention is computed in.
     """
     hidden = padding_mask
@@ -67,10 +67,8 @@ def step_layout(
         ranks = ranks_of(~padding_mask)
         slice_of = ranks % slices if strided else ranks // chunk_size
         hidden = hidden | (slice_of != slice_of[:, -1:])
-    visible = allowed_keys(hidden) if bool(hidden.any()) else None
     past = ancestors.size(1) * (ancestors.size(2) - 1)
-    mask = additive(mask_of_own_past(ancestors, visible), like)
-    return whole_sentences(mask, causal=False, past=past)
+    return whole_sentences(additive(hidden_from_beams(ancestors, hidden), like), causal=False, past=past)
 
 
 def decoder_layouts(
@@ -103,8 +101,8 @@ def decoder_layouts(
             if ancestors is not None:
                 made[key] = step_layout(padding_mask, ancestors, count, chunk_size, strided, like)
             elif count == 1:
-                made[key] = causal_layout(padding_mask, causal)
+                made[key] = causal_layout(padding_mask, causal, like)
             else:
-                made[key] = sliced_layout(padding_mask, count, chunk_size, strided, causal)
+                made[key] = sliced_layout(padding_mask, count, chunk_size, strided, causal, like)
         layouts.append(made[key])
     return layouts

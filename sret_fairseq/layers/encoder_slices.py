@@ -10,12 +10,12 @@ at most ceil(len / G) tokens a slice either way. The two alternate along the dep
 more meets every interleaved one, so that from G * G tokens on each sees the whole sentence after two applications.
 """
 
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Tuple
 
 import torch
 from torch import Tensor
 
-from sret_fairseq.layers.layout import Layout, additive, allowed_keys, ranks_of, sliced_sentences, whole_sentences
+from sret_fairseq.layers.layout import Layout, additive, padding_keys, ranks_of, sliced_sentences, whole_sentences
 
 
 def random_ranks(ranks: Tensor, real: Tensor) -> Tensor:
@@ -32,24 +32,20 @@ def masked_slices(padding_mask: Tensor, slice_of: Tensor, like: Tensor) -> Layou
         slice_of: (B, T), the slice of each real token; whatever it says of padding.
         like: has the type of the mask.
     """
-    # Padding goes to the first slice, which has a token if the sentence has any: no row is without a key.
-    slice_of = slice_of.masked_fill(padding_mask, 0)
-    same_slice = slice_of[:, None, :, None] == slice_of[:, None, None, :]
-    return whole_sentences(additive(same_slice & allowed_keys(padding_mask), like), causal=False)
+    other_slice = slice_of[:, None, :, None] != slice_of[:, None, None, :]
+    return whole_sentences(additive(other_slice | padding_mask[:, None, None], like), causal=False)
 
 
-def encoder_layout(
-    padding_mask: Tensor, has_padding: bool, slices: int, permutation: str, mask_like: Optional[Tensor] = None
-) -> Layout:
+def encoder_layout(padding_mask: Tensor, slices: int, permutation: str, like: Tensor, gather: bool) -> Layout:
     """The layout of one sliced pass of the encoder.
 
     Args:
         padding_mask: (B, T), True at padding.
-        has_padding: False promises that there is none, which spares a mask.
         slices: G.
         permutation: ``none`` for contiguous slices, ``interleave``, or ``random`` for contiguous slices of the
             sentence shuffled anew at every call.
-        mask_like: for short text: mask what is outside a slice, in this tensor's type, instead of moving the tokens.
+        like: has the number format of the mask.
+        gather: move the tokens into slices; else, for short text, mask what is outside.
     """
     length = padding_mask.size(1)
     real = ~padding_mask
@@ -62,34 +58,32 @@ def encoder_layout(
         lengths = real.sum(dim=1, keepdim=True).clamp(min=1)
         slice_of = ranks * slices // lengths
         place = ranks - (slice_of * lengths + slices - 1) // slices
-    if mask_like is not None:
-        return masked_slices(padding_mask, slice_of, mask_like)
-    may_be_unused = has_padding or length % slices != 0
-    size = (length + slices - 1) // slices
-    return sliced_sentences(padding_mask, slice_of, place, slices, size, may_be_unused, causal=False)
+    if not gather:
+        return masked_slices(padding_mask, slice_of, like)
+    return sliced_sentences(padding_mask, slice_of, place, slices, -(-length // slices), causal=False, like=like)
 
 
 def encoder_layouts(
     padding_mask: Tensor,
-    has_padding: bool,
     slices: List[int],
     order: List[Tuple[int, bool]],
     permutation: str,
     training: bool,
-    mask_like: Optional[Tensor] = None,
+    like: Tensor,
+    gather: bool,
 ) -> List[Layout]:
     """One layout per application of a block of the encoder; equal ones share one.
 
     Args:
         padding_mask: (B, T), True at padding.
-        has_padding: False promises that there is none.
         slices: G of each pass.
         order: the applications, see ``applications``.
         permutation: what happens to the tokens where the slices are permuted: ``interleave``, ``random`` or ``none``.
         training: ``random`` draws in training only, and interleaves at inference, so that inference is deterministic.
-        mask_like: for short text: mask what is outside a slice, in this tensor's type, instead of moving the tokens.
+        like: has the number format of the mask.
+        gather: move the tokens into slices; else, for short text, mask what is outside.
     """
-    whole = whole_sentences(allowed_keys(padding_mask) if has_padding else None, causal=False)
+    whole = whole_sentences(padding_keys(padding_mask, like), causal=False)
     permuted = "interleave" if permutation == "random" and not training else permutation
     made: Dict[str, Layout] = {}
     layouts: List[Layout] = []
@@ -98,6 +92,6 @@ def encoder_layouts(
         key = "{} {} {}".format(count, mode, pass_index if mode == "random" else 0)  # each pass draws anew
         if key not in made:
             sliced = count > 1
-            made[key] = encoder_layout(padding_mask, has_padding, count, mode, mask_like) if sliced else whole
+            made[key] = encoder_layout(padding_mask, count, mode, like, gather) if sliced else whole
         layouts.append(made[key])
     return layouts

@@ -5,30 +5,25 @@ from typing import List, NamedTuple, Optional, Tuple
 import torch
 from torch import Tensor
 
+def additive(hidden: Tensor, like: Tensor) -> Tensor:
+    """What attention adds to its scores, which torch would make of a boolean mask anew at every call: 0 or -30,000.
 
-def allowed_keys(key_padding_mask: Tensor) -> Tensor:
-    """The attention mask of a padding mask, with every key allowed where all are padding.
-
-    A softmax over nothing is NaN; whoever reads such a row reads padding, so any finite value will do.
+    No softmax leaves anything of that, and it is a number in every format: where all is hidden, that is at padding, the
+    result means nothing, but is no NaN.
 
     Args:
-        key_padding_mask: (B, S), True at padding.
+        hidden: True where attention may not go.
+        like: has the number format of the result.
 
     Returns:
-        (B, 1, 1, S), True where attention may go.
+        as hidden.
     """
-    nothing = key_padding_mask.all(dim=1, keepdim=True)
-    return (~key_padding_mask | nothing)[:, None, None]
+    return (hidden * -3e4).to(like.dtype)
 
 
-def additive(mask: Optional[Tensor], like: Tensor) -> Optional[Tensor]:
-    """A boolean mask in the form that attention adds to its scores: 0 where attention may go, else -inf.
-
-    torch makes it anew from a boolean one at every call; here it serves all passes.
-    """
-    if mask is None:
-        return None
-    return torch.zeros_like(mask, dtype=like.dtype).masked_fill(~mask, float("-inf"))
+def padding_keys(padding_mask: Tensor, like: Tensor) -> Tensor:
+    """The mask that hides padding: (B, S), True at padding -> (B, 1, 1, S), additive."""
+    return additive(padding_mask, like)[:, None, None]
 
 
 class Layout(NamedTuple):
@@ -39,8 +34,7 @@ class Layout(NamedTuple):
             same sentence. None when the sentences stay whole.
         slots: (T * B), for every token its row among the n * B * G slots. Padding names a slot of the same sentence.
             None when the sentences stay whole.
-        mask: True where attention may go, broadcastable to (B, H, T, T), with slices to (B * G, H, n, n), or None. No
-            row is all False. In incremental decoding and for masked slices additive, see ``additive``.
+        mask: additive, broadcastable to (B, H, T, T), with slices to (B * G, H, n, n), or None.
         causal: without a mask: attention goes to earlier tokens only.
         rows: B * G, or 0 when the sentences stay whole.
         past: keys that are cached, in incremental decoding.
@@ -106,7 +100,7 @@ def ranks_of(real: Tensor) -> Tensor:
 
 
 def sliced_sentences(
-    padding_mask: Tensor, slice_of: Tensor, place: Tensor, slices: int, size: int, may_be_unused: bool, causal: bool
+    padding_mask: Tensor, slice_of: Tensor, place: Tensor, slices: int, size: int, causal: bool, like: Tensor
 ) -> Layout:
     """The layout that puts each real token into a slot of its own.
 
@@ -115,8 +109,8 @@ def sliced_sentences(
         slice_of, place: (B, T), the slice of each real token, and its slot there; whatever they say of padding.
         slices: G.
         size: n, slots of a slice.
-        may_be_unused: False promises that every slot gets a token, which spares a mask.
         causal: slots attend to earlier slots only.
+        like: has the number format of the mask.
     """
     batch, length = padding_mask.shape
     device = padding_mask.device
@@ -130,12 +124,9 @@ def sliced_sentences(
     tokens = sentences[:, None].repeat(size, 1, slices).flatten()
     tokens = torch.cat([tokens, tokens[:1]]).scatter(0, target, rows_of_x.flatten())[:-1]
 
-    mask: Optional[Tensor] = None
-    if may_be_unused:
-        unused = torch.ones(size * rows + 1, dtype=torch.bool, device=device)
-        unused = unused.scatter(0, target, torch.zeros_like(target, dtype=torch.bool))[:-1]
-        mask = allowed_keys(unused.view(size, rows).t())
-        if causal:
-            # Slots fill up from the first one, so that this leaves no row without a key.
-            mask = mask & torch.ones(size, size, dtype=torch.bool, device=device).tril()
+    hidden = torch.ones(size * rows + 1, dtype=torch.bool, device=device).scatter(0, target, False)[:-1]
+    hidden = hidden.view(size, rows).t()[:, None, None]
+    if causal:
+        hidden = hidden | torch.ones(size, size, dtype=torch.bool, device=device).triu(1)
+    mask = additive(hidden, like)
     return Layout(tokens, slots.t().flatten(), mask, causal, rows, 0)

@@ -33,7 +33,7 @@ def reference(attention, x, padding_mask, slices: int, interleaved: bool):
 def sliced(attention, x, padding_mask, slices: int, interleaved: bool, masked: bool = False):
     """The module's forms: gather, ordinary attention, scatter; or a mask. Zeros at padding, for comparison."""
     mode = "interleave" if interleaved else "none"
-    layout = encoder_layout(padding_mask, bool(padding_mask.any()), slices, mode, x if masked else None)
+    layout = encoder_layout(padding_mask, slices, mode, x, gather=not masked)
     assert (layout.tokens is None) == masked
     out = merge_slices(attention(split_into_slices(x, layout), layout.mask), layout, x.size(1))
     assert torch.isfinite(out).all()
@@ -79,7 +79,7 @@ def test_equals_block_mask_with_padding(slices, interleaved, left, scripted, mas
 def test_weights_of_slices_of_padding_are_finite():
     """Invariant 6: attention that also returns its weights agrees with torch's, and no slice of padding makes NaN."""
     batch = torch.cat([pad([source(13), source(2)], length=15), torch.full((1, 15), PAD)])
-    layout = encoder_layout(batch.eq(PAD), True, 4, "none")
+    layout = encoder_layout(batch.eq(PAD), 4, "none", torch.zeros(1), gather=True)
     query, key, value = (torch.randn(layout.rows, HEADS, 4, C) for _ in range(3))
     out, weights = attend_with_weights(query, key, value, layout.mask, 0.0)
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=layout.mask)
@@ -121,8 +121,8 @@ def test_random_layout_is_a_partition_of_the_same_shape():
     """A random permutation puts every token into one slot, in slices as large as the contiguous ones."""
     torch.manual_seed(3)
     padding_mask = pad([source(11), source(5)], left=True).eq(PAD)
-    random = encoder_layout(padding_mask, True, 3, "random")
-    contiguous = encoder_layout(padding_mask, True, 3, "none")
+    random = encoder_layout(padding_mask, 3, "random", torch.zeros(1), gather=True)
+    contiguous = encoder_layout(padding_mask, 3, "none", torch.zeros(1), gather=True)
     real = ~padding_mask.t().flatten()
     assert len(set(random.slots[real].tolist())) == real.sum()
     assert random.tokens[random.slots[real]].tolist() == torch.arange(22)[real].tolist()
@@ -151,11 +151,13 @@ def test_encoder_layouts():
 
     def made(slices, permutation, training):
         order = applications(len(slices), span=1, groups=1)
-        return encoder_layouts(padding_mask, False, slices, order, permutation, training)
+        return encoder_layouts(padding_mask, slices, order, permutation, training, torch.zeros(1), gather=True)
 
     layouts = made([3, 3, 3, 3, 1, 2], "interleave", training=True)
     assert layouts[0] is layouts[2] and layouts[1] is layouts[3]
-    assert torch.equal(layouts[1].tokens, encoder_layout(padding_mask, False, 3, "interleave").tokens)
+    assert torch.equal(
+        layouts[1].tokens, encoder_layout(padding_mask, 3, "interleave", torch.zeros(1), gather=True).tokens
+    )
     assert layouts[4].tokens is None and layouts[5].rows == 2 * 2
     unpermuted = made([3, 3, 2, 3], "none", training=True)
     assert unpermuted[0] is unpermuted[1] is unpermuted[3] and unpermuted[2].rows == 2 * 2

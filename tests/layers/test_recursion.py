@@ -79,7 +79,7 @@ def test_each_application_takes_its_own_layout():
     encoder = build_sret(encoder_layers=1, encoder_slices="2,3").encoder
     x = torch.randn(7, 2, 16)
     layouts = encoder_layouts(
-        torch.zeros(2, 7, dtype=torch.bool), False, [2, 3], applications(2, 1, 1), "interleave", False
+        torch.zeros(2, 7, dtype=torch.bool), [2, 3], applications(2, 1, 1), "interleave", False, x, gather=True
     )
     (group,) = encoder.layers
     expected = x
