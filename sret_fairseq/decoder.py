@@ -59,7 +59,9 @@ class SretDecoder(TransformerDecoderBase):
     def embed(self, tokens: Tensor, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]) -> Tensor:
         """The stream before the first group: (B, T) -> (T, B, C), T = 1 in incremental decoding."""
         positions: Optional[Tensor] = None
-        if self.embed_positions is not None:
+        if incremental_state is not None and not torch.jit.is_scripting():
+            positions = self.position_of_step(tokens.size(1))
+        if positions is None and self.embed_positions is not None:
             positions = self.embed_positions(tokens, incremental_state=incremental_state)
         if incremental_state is not None:
             tokens = tokens[:, -1:]
@@ -74,6 +76,18 @@ class SretDecoder(TransformerDecoderBase):
         if self.layernorm_embedding is not None:
             x = self.layernorm_embedding(x)
         return self.dropout_module(x).transpose(0, 1)
+
+    @torch.jit.unused
+    def position_of_step(self, length: int) -> Optional[Tensor]:
+        """The sinusoidal position of the last of so many tokens, (1, 1, C), or None where fairseq has to make it.
+
+        As fairseq's own, which is the same for all rows; that one computes with sizes as tensors.
+        """
+        table = getattr(self.embed_positions, "weights", None)
+        row = self.padding_idx + length
+        if table is None or row >= table.size(0):
+            return None
+        return table[row].to(self.embed_tokens.weight).view(1, 1, -1)
 
     def extract_features_scriptable(
         self,

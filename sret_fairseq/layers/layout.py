@@ -5,6 +5,7 @@ from typing import List, NamedTuple, Optional, Tuple
 import torch
 from torch import Tensor
 
+
 def additive(hidden: Tensor, like: Tensor) -> Tensor:
     """What attention adds to its scores, which torch would make of a boolean mask anew at every call: 0 or -30,000.
 
