@@ -3,8 +3,6 @@
 import time
 from collections.abc import Mapping
 
-SHORT = 0.05  # less of a step tells more of its start than of its pace
-
 
 class Progress:
     """Estimates the time left from the steps that are left and the pace of what was done.
@@ -16,11 +14,11 @@ class Progress:
     def __init__(self, steps: Mapping[str, float]) -> None:
         self.seconds_left = dict(steps)
         self.pace = 1.0  # seconds here for one on two ordinary cores
-        self.started = 0.0
+        self.first: tuple[float, float] | None = None  # time and done part of the step's first report
 
     def begin(self, step: str) -> None:
         """Start a step, and say so."""
-        self.started = time.monotonic()
+        self.first = None
         print(f"\n== {step}   ({self.left(step)})", flush=True)
 
     def end(self, step: str) -> None:
@@ -32,9 +30,12 @@ class Progress:
 
         Args:
             step: the one at work.
-            done: which part of it is.
+            done: which part of it is; from its first report on the pace is measured, since starting tells nothing.
         """
-        if done > SHORT:
-            self.pace = (time.monotonic() - self.started) / (done * self.seconds_left[step])
+        now = time.monotonic()
+        if done and not self.first:
+            self.first = now, done
+        elif done:
+            self.pace = (now - self.first[0]) / ((done - self.first[1]) * self.seconds_left[step])
         seconds = self.pace * (sum(self.seconds_left.values()) - done * self.seconds_left[step])
         return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {seconds:.0f} s left"

@@ -137,7 +137,7 @@ def compare(args: argparse.Namespace) -> None:
 
     steps = {"prepare the text": 15}
     for name, seconds in TRAINING_SECONDS.items():
-        steps |= {f"train {name}": seconds * args.updates / UPDATES, f"translate with {name}": 20}
+        steps |= {f"train {name}": 8 + seconds * args.updates / UPDATES, f"translate with {name}": 20}
     progress = Progress(steps)
     progress.begin("prepare the text")
     data_bin = prepare(args)

@@ -25,6 +25,7 @@ MODELS = {
 # The safe loading of checkpoints comes with the plugin, so both systems use it.
 PLUGIN = ("--user-dir", files.REPOSITORY / "sret_fairseq")
 LOG_INTERVAL = 20
+NEVER = 10**6
 WORST_ENDING = 5  # lines of a log that failed
 
 
@@ -38,6 +39,8 @@ def settings(updates: int) -> list[object]:
         # fairseq drops the sentences of a last batch that is no multiple of 8 unless told otherwise.
         *("--max-tokens", 1024, "--required-batch-size-multiple", 1, "--num-workers", 0, "--max-update", updates),
         *("--distributed-world-size", 1, "--seed", 1, "--no-epoch-checkpoints"),
+        # A small text has many epochs; what matters are the last checkpoint and some points for a curve.
+        *("--save-interval", NEVER, "--validate-interval", NEVER, "--validate-interval-updates", -(-updates // 6)),
         *("--log-format", "json", "--log-interval", min(updates, LOG_INTERVAL)),
     ]
 

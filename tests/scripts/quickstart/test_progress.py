@@ -19,11 +19,13 @@ def test_the_pace_of_a_step_tells_that_of_the_rest(clock, capsys):
     steps.begin("train")
     assert capsys.readouterr().out == "\n== train   (about 5 min left)\n"
     clock[0] += 30
-    assert steps.left("train", 0.01) == "about 5 min left"  # too little of it to tell
-    clock[0] += 170  # half of it took twice as long as expected
+    assert steps.left("train", 0.1) == "about 5 min left"  # the start tells nothing
+    clock[0] += 160  # for 80 seconds' worth
     assert steps.left("train", 0.5) == "about 7 min left"
     steps.end("train")
     steps.begin("translate")
     assert capsys.readouterr().out == "\n== translate   (about 3 min left)\n"
-    clock[0] += 60
+    clock[0] += 10
+    steps.left("translate", 0.1)
+    clock[0] += 50
     assert steps.left("translate", 0.6) == "about 40 s left"
