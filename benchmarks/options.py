@@ -12,6 +12,7 @@ BENCHMARKS = {
     "memory": "peak memory of a training step",
     "activations": "the same by virtual depth, with and without --checkpoint-activations",
     "decode": "sentences/s of beam search",
+    "deploy": "the same by processor time, without fairseq: a bundle, and CTranslate2",
     "length": "the encoder, sliced and unsliced, by source length",
     "depth": "cost by the number of passes",
 }
