@@ -1,15 +1,20 @@
 """Small models as bundles."""
 
+import argparse
+import random
 import types
 from pathlib import Path
 from typing import List, Tuple
 
 import numpy as np
+import sentencepiece
 import torch
+from fairseq.data import Dictionary
 
 from sret_fairseq.export import bundle
+from sret_fairseq.model import SretTransformerModel
 from sret_translate.search import Found, Settings, search
-from support.models import Task, build_sret, generate, pad
+from support.models import SIZES, Task, build_sret, generate, pad
 
 
 class BundleTask(Task):
@@ -25,6 +30,26 @@ def write_bundle(folder: Path, seed: int = 0, passes=None, int8: bool = False, *
     model = build_sret(seed, **options)
     bundle.write(model, BundleTask(), folder, passes=passes, int8=int8)
     return model
+
+
+def write_sentencepiece_bundle(folder: Path, passes=None) -> sentencepiece.SentencePieceProcessor:
+    """A small model of plain text as ``bundle`` in a folder, and the SentencePiece model of its text beside it."""
+    choices = random.Random(1)
+    text = [" ".join(choices.choices(["house", "garden", "tree", "blue", "old"], k=6)) for _ in range(60)]
+    (folder / "text").write_text("\n".join(text))
+    prefix = folder / "pieces"
+    sentencepiece.SentencePieceTrainer.train(
+        input=str(folder / "text"), model_prefix=str(prefix), vocab_size=40, hard_vocab_limit=False, minloglevel=2
+    )
+    pieces = sentencepiece.SentencePieceProcessor(model_file=f"{prefix}.model")
+    task, symbols = BundleTask(), Dictionary()
+    for number in range(pieces.vocab_size()):
+        symbols.add_symbol(pieces.id_to_piece(number))
+    task.source_dictionary = task.target_dictionary = symbols
+    torch.manual_seed(2)
+    model = SretTransformerModel.build_model(argparse.Namespace(**SIZES), task)
+    bundle.write(model, task, folder / "bundle", Path(f"{prefix}.model"), passes)
+    return pieces
 
 
 def both_searches(model, graphs, sources: List[torch.Tensor], batch_size: int, beam: int, **options) -> Tuple:

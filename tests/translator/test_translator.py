@@ -1,6 +1,5 @@
 """From text to text: order, empty and long lines, pieces, threads, settings that are refused."""
 
-import argparse
 import concurrent.futures
 import random
 
@@ -9,14 +8,9 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-import sentencepiece
-from fairseq.data import Dictionary
-
-from sret_fairseq.export import bundle
-from sret_fairseq.model import SretTransformerModel
 from sret_translate import BundleError, Translator
-from support.bundles import BundleTask, write_bundle
-from support.models import SIZES, SOURCE_WORDS
+from support.bundles import write_bundle, write_sentencepiece_bundle
+from support.models import SOURCE_WORDS
 
 SETTINGS = {"beam": 3, "max_len_b": 12}
 
@@ -94,25 +88,10 @@ def test_settings_that_cannot_be_used_are_refused(folder, settings, part):
 
 
 def test_plain_text_goes_through_the_sentencepiece_model(tmp_path):
-    text = [" ".join(random.Random(n).choices(["house", "garden", "tree", "blue", "old"], k=6)) for n in range(60)]
-    (tmp_path / "text").write_text("\n".join(text))
-    sentencepiece.SentencePieceTrainer.train(
-        input=str(tmp_path / "text"),
-        model_prefix=str(tmp_path / "pieces"),
-        vocab_size=40,
-        hard_vocab_limit=False,
-        minloglevel=2,
-    )
-    pieces = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "pieces.model"))
-    task = BundleTask()
-    task.source_dictionary = task.target_dictionary = dictionary = Dictionary()
-    for number in range(pieces.vocab_size()):
-        dictionary.add_symbol(pieces.id_to_piece(number))
-    model = SretTransformerModel.build_model(argparse.Namespace(**SIZES), task).eval()
-    bundle.write(model, task, tmp_path / "bundle", tmp_path / "pieces.model")
+    pieces = write_sentencepiece_bundle(tmp_path)
     translator = Translator(str(tmp_path / "bundle"))
     tokens = translator.bundle.encode("old house")
-    assert dictionary.string(tokens).split() == pieces.encode("old house", out_type=str)
+    assert [translator.bundle.source[token] for token in tokens] == pieces.encode("old house", out_type=str)
     assert translator.bundle.decode(tokens) == "old house"
     (translation,) = translator.translate(["the old  house"], **SETTINGS)
     assert translation and "\u2581" not in translation
