@@ -14,16 +14,19 @@ class Progress:
     def __init__(self, steps: Mapping[str, float]) -> None:
         self.seconds_left = dict(steps)
         self.pace = 1.0  # seconds here for one on two ordinary cores
+        self.seconds: dict[str, float] = {}  # that each step took
+        self.started = 0.0
         self.first: tuple[float, float] | None = None  # time and done part of the step's first report
 
     def begin(self, step: str) -> None:
         """Start a step, and say so."""
-        self.first = None
+        self.started, self.first = time.monotonic(), None
         print(f"\n== {step}   ({self.left(step)})", flush=True)
 
     def end(self, step: str) -> None:
         """A step is over, or was found done."""
         del self.seconds_left[step]
+        self.seconds[step] = round(time.monotonic() - self.started, 1)
 
     def left(self, step: str, done: float = 0.0) -> str:
         """What to show of the time left of all.

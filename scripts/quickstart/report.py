@@ -98,13 +98,23 @@ def environment() -> dict[str, Any]:
     }
 
 
-def write(measured: Mapping[str, Measured], test: TestSet, args: argparse.Namespace) -> None:
-    """Write results.json and the curves, and print the table; of a quick run nothing is worth a table."""
+def write(
+    measured: Mapping[str, Measured], test: TestSet, args: argparse.Namespace, seconds: Mapping[str, float]
+) -> None:
+    """Write results.json and the curves, and print the table; of a quick run nothing is worth a table.
+
+    Args:
+        measured: the systems by name.
+        test: what they translated.
+        args: the command line's options.
+        seconds: that each step took in this run, which skips what an earlier one did.
+    """
     numbers = {name: system.numbers for name, system in measured.items()}
     picture, results = args.out / "learning_curves.png", args.out / "results.json"
     output.draw_curves(numbers, [("train", "valid")], picture)
     corpus = files.read_json(args.out / "corpus" / "corpus.json")
     found = {**environment(), "corpus": corpus, "systems": numbers, "samples": samples(measured, test)}
+    found |= {"updates": args.updates, "seconds": dict(seconds)}
     files.write_json(results, found)
     if args.quick:
         print(

@@ -158,7 +158,7 @@ def compare(args: argparse.Namespace) -> None:
                 f"echo {shlex.quote(test.sources[0])} | {command_line}",
                 flush=True,
             )
-    report.write(measured, test, args)
+    report.write(measured, test, args, progress.seconds)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ def test_the_pace_of_a_step_tells_that_of_the_rest(clock, capsys):
     clock[0] += 160  # for 80 seconds' worth
     assert steps.left("train", 0.5) == "about 7 min left"
     steps.end("train")
+    assert steps.seconds == {"train": 190}
     steps.begin("translate")
     assert capsys.readouterr().out == "\n== translate   (about 3 min left)\n"
     clock[0] += 10

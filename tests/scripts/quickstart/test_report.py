@@ -32,7 +32,7 @@ def written(tmp_path, capsys):
         test = report.read_test(tmp_path / "corpus", ("en", "de"))
         system = report.measure(Translation(["eins", "drei"], 2.0, ""), tmp_path / "train.log", test)
         args = argparse.Namespace(out=tmp_path, quick=quick, updates=4)
-        report.write({"A": system}, test, args)
+        report.write({"A": system}, test, args, {"train A": 1.5})
         return capsys.readouterr().out, tmp_path
 
     return write
@@ -44,6 +44,7 @@ def test_files_and_table(written):
     assert {path.name for path in out.iterdir()} == {"learning_curves.png", "results.json", "train.log", "corpus"}
     results = json.loads((out / "results.json").read_text())
     assert results["corpus"] == {"origin": "a test"} and results["systems"]["A"]["parameters"] == 1000
+    assert results["seconds"] == {"train A": 1.5}
     assert results["samples"] == [
         {"source": "one", "reference": "eins", "A": "eins"},
         {"source": "two", "reference": "zwei", "A": "drei"},
