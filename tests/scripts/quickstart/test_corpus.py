@@ -88,10 +88,9 @@ def test_unfit_pairs_go_and_are_counted(capsys, tmp_path):
     fit = [(f"wort {letters(number)}", f"word {letters(number)}") for number in range(20)]
     corpus.make([*unfit, *fit], LANGUAGES, tmp_path, "own")
     assert capsys.readouterr().out.splitlines() == [
-        "dropped:      2 pairs with an empty side",
-        "dropped:      1 pairs with the same text on both sides",
-        "dropped:      1 pairs with more than 500 characters",
-        "24 pairs from own; left: 16 train, 2 valid, 2 test",
+        "24 pairs from own; dropped 2 with an empty side, 1 with the same text on both sides, "
+        "1 with more than 500 characters.",
+        "Left: 16 train, 2 valid, 2 test.",
     ]
 
 
