@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from common import command, files
+from recipe import supervise
 
 UPDATES = 900
 QUICK_UPDATES = 50
@@ -170,7 +171,8 @@ def main() -> None:
     from common import output
 
     output.picture_folder(args.out)
-    with files.locked(args.out / ".lock", f"quickstart: another run is at work in {args.out}; wait for it or end it."):
+    busy = f"quickstart: another run is at work in {args.out}; wait for it or end it."
+    with supervise.environment_kept(), files.locked(args.out / ".lock", busy):
         compare(args)
 
 
