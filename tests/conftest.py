@@ -1,6 +1,5 @@
 """Settings of all tests, and what several of them share."""
 
-import importlib
 import os
 import shutil
 from collections.abc import Callable
@@ -19,13 +18,6 @@ os.environ["PYTHONPATH"] = str(REPOSITORY / "scripts")
 # The models are tiny: a second thread costs more than it brings, and far more on a busy machine.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
-
-
-@pytest.fixture
-def import_script(monkeypatch):
-    """A function that imports a file of scripts/ as a module."""
-    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
-    return importlib.import_module
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,8 @@ import pytest
 import sacrebleu
 from sacremoses import MosesDetokenizer
 
+from common import scores
+from recipe import evaluate
 from support.commands import refusal
 from support.corpora import TINY, read_json, run
 from support.models import REPOSITORY
@@ -28,13 +30,7 @@ HYPOTHESES = [
 ]
 
 
-@pytest.fixture
-def scores(import_script):
-    """The script as a module."""
-    return import_script("common.scores")
-
-
-def test_sacre_scores(scores, tmp_path):
+def test_sacre_scores(tmp_path):
     """sacreBLEU and chrF are those of the command sacrebleu, their signatures too."""
     (tmp_path / "hypotheses").write_text("\n".join(HYPOTHESES) + "\n")
     (tmp_path / "references").write_text("\n".join(REFERENCES) + "\n")
@@ -46,14 +42,14 @@ def test_sacre_scores(scores, tmp_path):
     assert 20 < found["sacreBLEU"].value < 90 and found["sacreBLEU"].value != found["chrF"].value
 
 
-def test_signature_names_the_test_set(scores):
+def test_signature_names_the_test_set():
     """A score against a set of sacreBLEU's says so."""
     found = scores.text_scores(HYPOTHESES, REFERENCES, "en", test="wmt14/full", lang="en-de")
     assert "test:wmt14/full|lang:en-de" in found["sacreBLEU"].how
     assert found["sacreBLEU"].value == scores.text_scores(HYPOTHESES, REFERENCES, "en")["sacreBLEU"].value
 
 
-def test_split_compounds(scores):
+def test_split_compounds():
     """Hyphens inside words are words of their own, in marks of split ones too; hyphens alone stay."""
     split = scores.split_compounds
     assert split("a well-known river - or 1-2") == ("a well ##AT##-##AT## known river - or 1 ##AT##-##AT## 2")
@@ -61,7 +57,7 @@ def test_split_compounds(scores):
 
 
 @pytest.mark.skipif(not shutil.which("perl"), reason="fairseq's script needs Perl")
-def test_compounds_are_split_as_fairseq_splits_them(scores):
+def test_compounds_are_split_as_fairseq_splits_them():
     """Its script compound_split_bleu.sh hands both sides to this Perl."""
     lines = [*REFERENCES, "ein Haus @-@ Hund", "-x y- a-b-c ##AT##-##AT##", "grün-weiß 1\u00a0-\u00a02 \u4e2d-\u6587"]
     perl = ["perl", "-ple", "s{(\\S)-(\\S)}{$1 ##AT##-##AT## $2}g"]
@@ -73,7 +69,7 @@ def test_compounds_are_split_as_fairseq_splits_them(scores):
     ("language", "tokeniser"),
     [("de", "13a"), ("zh", "zh"), ("zh_CN", "zh"), ("cmn", "zh"), ("ja", "char"), ("ko_KR", "char"), ("th", "char")],
 )
-def test_languages_without_spaces(scores, monkeypatch, language, tokeniser):
+def test_languages_without_spaces(monkeypatch, language, tokeniser):
     """A nearly right translation has a high BLEU in every script, and the signature says what it was divided into."""
     monkeypatch.setattr(scores.importlib.util, "find_spec", lambda name: None)  # no MeCab
     sentences = {"de": "Das alte Haus steht am Fluss", "zh": "那座老房子在河边的小树林旁边", "th": "บ้านเก่าตั้งอยู่ริมแม่น้ำ"}
@@ -84,7 +80,7 @@ def test_languages_without_spaces(scores, monkeypatch, language, tokeniser):
     assert f"|tok:{tokeniser}|" in bootstrap[0]["signature"]
 
 
-def test_compound_split_bleu(scores):
+def test_compound_split_bleu():
     """It is BLEU of the split words, here by sacreBLEU; and more than without splitting."""
 
     def bleu(split):
@@ -98,7 +94,7 @@ def test_compound_split_bleu(scores):
     assert "compounds split" in found.how
 
 
-def test_bootstrap(scores):
+def test_bootstrap():
     """Equal systems do not differ, p is 1; a system that is right everywhere is better than one that is not."""
     many = [line for line in REFERENCES for _ in range(8)]
     wrong = [line for line in HYPOTHESES for _ in range(8)]
@@ -114,7 +110,7 @@ def test_bootstrap(scores):
     assert found == scores.bootstrap(("a", wrong), [("b", wrong), ("c", many)], many, "en", samples=200)
 
 
-def test_comet(scores, monkeypatch, tmp_path):
+def test_comet(monkeypatch, tmp_path):
     """Without the package the cell says so; with it, here a stand-in, the score is the model's."""
     texts = (["quelle"], ["translation"], ["reference"])
     monkeypatch.setitem(sys.modules, "comet", None)
@@ -135,7 +131,7 @@ def test_comet(scores, monkeypatch, tmp_path):
     scores.comet_model.cache_clear()
 
 
-def test_reference_of_sacrebleu(scores, monkeypatch, tmp_path):
+def test_reference_of_sacrebleu(monkeypatch, tmp_path):
     """It is taken if its lines are as many as the test set's; else, or without a download, the reason is told."""
     (tmp_path / "ref").write_text("eins\nzwei \u2028 drei\n")
     monkeypatch.setattr(sacrebleu, "get_reference_files", lambda name, pair: [tmp_path / "ref"])
@@ -148,7 +144,7 @@ def test_reference_of_sacrebleu(scores, monkeypatch, tmp_path):
     assert "cannot be had from sacreBLEU" in scores.sacrebleu_reference("wmt14/full", "en-de", 2)[1]
 
 
-def test_without_sacremoses(scores, monkeypatch):
+def test_without_sacremoses(monkeypatch):
     """One sentence, before any translation."""
     monkeypatch.setitem(sys.modules, "sacremoses", None)
     with pytest.raises(SystemExit, match=r"^sacremoses is not installed: pip install"):
@@ -228,12 +224,11 @@ def test_evaluate(trained, wmt14, tmp_path):
         (["run", "--data", "/nowhere"], "/nowhere/reference/valid.en does not exist; run prepare.sh"),
     ],
 )
-def test_bad_words(words, sentence, tmp_path, monkeypatch, import_script):
+def test_bad_words(words, sentence, tmp_path, monkeypatch):
     """What cannot work ends with one sentence."""
     if "run" in words:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "checkpoint_last.pt").touch()
     monkeypatch.setenv("RUNS", str(tmp_path))
-    evaluate = import_script("recipe.evaluate")
     recipe = ("--recipe", REPOSITORY / "examples" / "wmt14_en_de", "--generate=--beam 4")
     assert sentence in refusal(evaluate.main, *recipe, *words)

@@ -6,6 +6,9 @@ import statistics
 
 import pytest
 
+import sweep
+from common import files
+from recipe import seeds
 from support.commands import refusal
 from support.corpora import TINY, read_json, run
 
@@ -35,30 +38,31 @@ printf '{"systems": {"x": {"scores": {"test": {
 
 
 @pytest.fixture
-def sweep(import_script, monkeypatch, tmp_path):
+def call_sweep(monkeypatch, tmp_path):
     """A function that runs sweep.py on stand-ins and returns its status, its results and the calls of the stand-ins."""
-    module = import_script("sweep")
     recipe = tmp_path / "examples" / "iwslt14_de_en"
     recipe.mkdir(parents=True)
     (recipe / "train.sh").write_text(TRAIN)
     (recipe / "evaluate.sh").write_text(EVALUATE)
-    monkeypatch.setattr(module.files, "REPOSITORY", tmp_path)
-    monkeypatch.setattr(module.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(sweep.files, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(sweep.signal, "signal", lambda *_: None)
     monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
     def call(*words):
         (recipe / "calls").write_text("")
-        monkeypatch.setattr(module.sys, "argv", ["sweep.py", "--recipe", "iwslt14_de_en", *words])
-        status = module.main()
+        monkeypatch.setattr(sweep.sys, "argv", ["sweep.py", "--recipe", "iwslt14_de_en", *words])
+        status = sweep.main()
         return status, read_json(tmp_path / "runs" / "sweep" / "results.json"), (recipe / "calls").read_text()
 
     return call
 
 
-def test_failure_and_deviation(sweep, capsys, tmp_path):
+def test_failure_and_deviation(call_sweep, capsys, tmp_path):
     """Two models with two seeds, of which one fails: the others are run, and the failure is named."""
-    status, results, calls = sweep("--models", "baseline,sret", "--seeds", "1,2", "--", "--cpu", "--", "--dropout", "0")
+    status, results, calls = call_sweep(
+        "--models", "baseline,sret", "--seeds", "1,2", "--", "--cpu", "--", "--dropout", "0"
+    )
     assert status == 1
     assert results["failed"] == {"baseline seed 2": "train.sh"}
     said = capsys.readouterr()
@@ -85,12 +89,12 @@ def test_failure_and_deviation(sweep, capsys, tmp_path):
     assert calls.count("evaluate") == 3
 
 
-def test_gpus_and_table(sweep, tmp_path, monkeypatch):
+def test_gpus_and_table(call_sweep, tmp_path, monkeypatch):
     """Runs from a file are shared out among the GPUs; without a failure the status is 0."""
     monkeypatch.setenv("TOGETHER", "2")
     table = tmp_path / "table"
     table.write_text("# model seed\nsret 1\nsret 3  # again\n\nsret-naive 1\nsret 1 --nll-ratio 0.25\n")
-    status, results, calls = sweep("--table", str(table), "--gpus", "4,6", "--data", "/data")
+    status, results, calls = call_sweep("--table", str(table), "--gpus", "4,6", "--data", "/data")
     assert status == 0 and results["failed"] == {}
     used = {line.rsplit(" ", 1)[1] for line in calls.splitlines() if line.startswith("train")}
     assert used == {"4", "6"} and calls.count("--data /data") == 8
@@ -100,12 +104,12 @@ def test_gpus_and_table(sweep, tmp_path, monkeypatch):
     assert results["models"]["sret"]["test sacreBLEU"]["values"] == [31.5, 33.5]
 
 
-def test_table_of_something_else(sweep, tmp_path):
+def test_table_of_something_else(call_sweep, tmp_path):
     """A line that is no run ends with its number."""
     table = tmp_path / "table"
     table.write_bytes(b"sret 1 --text \xe4\n")
     with pytest.raises(SystemExit, match=r"table cannot be read as UTF-8"):
-        sweep("--table", str(table))
+        call_sweep("--table", str(table))
     for line, sentence in (
         ("sret", "line 2: 'sret' is not MODEL SEED"),
         ("sret 1 nll-ratio 0.25", "line 2: 'sret 1 nll-ratio 0.25' is not MODEL SEED"),
@@ -114,60 +118,58 @@ def test_table_of_something_else(sweep, tmp_path):
     ):
         table.write_text(f"\ufeffbaseline 1\n{line}\n")
         with pytest.raises(SystemExit, match=re.escape(sentence)):
-            sweep("--table", str(table))
+            call_sweep("--table", str(table))
 
 
-def test_a_sharp_inside_a_word(sweep, tmp_path):
+def test_a_sharp_inside_a_word(call_sweep, tmp_path):
     """Only behind white space does it begin a comment, which may hold anything."""
     table = tmp_path / "table"
     table.write_text("sret 1 --teacher run#1 # don't\n")
-    assert sweep("--table", str(table))[1]["runs"][0]["options"] == ["--teacher", "run#1"]
+    assert call_sweep("--table", str(table))[1]["runs"][0]["options"] == ["--teacher", "run#1"]
 
 
-def test_a_run_that_cannot_be_started(sweep, tmp_path, capsys):
+def test_a_run_that_cannot_be_started(call_sweep, tmp_path, capsys):
     """One whose log cannot have its name fails alone."""
     table = tmp_path / "table"
     table.write_text(f"sret 1 --teacher {'x' * 260}\nsret 2\n")
-    status, results, _ = sweep("--table", str(table))
+    status, results, _ = call_sweep("--table", str(table))
     assert status == 1 and list(results["failed"].values()) == ["train.sh"]
     assert [run["seed"] for run in results["runs"]] == ["2"]
     assert "cannot be written: File name too long." in capsys.readouterr().err
 
 
-def test_an_ended_sweep_leaves_the_logs_of_what_it_did_not_start(import_script, tmp_path):
-    module = import_script("sweep")
-    sweep = module.Sweep("iwslt14_de_en", tmp_path, tmp_path, None, [], [None])
+def test_an_ended_sweep_leaves_the_logs_of_what_it_did_not_start(tmp_path):
+    ended = sweep.Sweep("iwslt14_de_en", tmp_path, tmp_path, None, [], [None])
     log = tmp_path / "sret-seed1.train.log"
     log.write_text("of an earlier call")
-    sweep.end()
-    assert sweep.perform(module.Run("sret", "1")) == "train.sh" and log.read_text() == "of an earlier call"
+    ended.end()
+    assert ended.perform(sweep.Run("sret", "1")) == "train.sh" and log.read_text() == "of an earlier call"
 
 
-def test_another_sweep_at_work(sweep, import_script, tmp_path):
+def test_another_sweep_at_work(call_sweep, tmp_path):
     """Two of them would write to the same logs and table."""
     out = tmp_path / "out"
     out.mkdir()
-    locked = import_script("common.files").locked(out / ".lock", "")
+    locked = files.locked(out / ".lock", "")
     with locked, pytest.raises(SystemExit, match="another sweep writes to"):
-        sweep("--models", "sret", "--out", str(out))
+        call_sweep("--models", "sret", "--out", str(out))
     assert [path.name for path in out.iterdir()] == [".lock"]
 
 
-def test_several_jobs(sweep, tmp_path, monkeypatch):
+def test_several_jobs(call_sweep, tmp_path, monkeypatch):
     """With --jobs 2 a second training begins while the first one runs; words in quotes are one option."""
     monkeypatch.setenv("TOGETHER", "2")
     table = tmp_path / "table"
     table.write_text("sret 1 --adam-betas '(0.9, 0.98)'\nsret 2\n")
-    _, results, calls = sweep("--table", str(table), "--jobs", "2")
+    _, results, calls = call_sweep("--table", str(table), "--jobs", "2")
     assert [line.split()[0] for line in calls.splitlines()] == ["train", "train", "evaluate", "evaluate"]
     assert results["runs"][0]["options"] == ["--adam-betas", "(0.9, 0.98)"]
 
 
 @pytest.fixture
-def gathered(import_script, tmp_path):
+def gathered(tmp_path):
     """A function that gathers runs, given by what was scored and the updates of the training; it returns the table."""
-    gather = import_script("recipe.seeds")
-    run_type = import_script("recipe.seeds").Run
+    run_type = seeds.Run
 
     def call(*runs):
         done = []
@@ -180,7 +182,7 @@ def gathered(import_script, tmp_path):
             (folder / "run.json").write_text(json.dumps({"starts": [start]}))
             (folder / "train.log").touch()
             done.append((run_type("sret", str(seed)), folder))
-        gather.gather(done, {}, tmp_path)
+        seeds.gather(done, {}, tmp_path)
         return (tmp_path / "table.txt").read_text()
 
     return call
@@ -210,9 +212,9 @@ def test_different_numbers_of_averaged_checkpoints(gathered):
     assert "checkpoints averaged: 2\n" in gathered(*runs[:2])
 
 
-def test_no_run_succeeded(import_script, tmp_path):
+def test_no_run_succeeded(tmp_path):
     """Then the table names the failures and has no line that nothing stands behind."""
-    import_script("recipe.seeds").gather([], {"sret seed 1": "train.sh"}, tmp_path)
+    seeds.gather([], {"sret seed 1": "train.sh"}, tmp_path)
     assert (tmp_path / "table.txt").read_text() == "FAILED, not in the table: sret seed 1 (train.sh)\n"
 
 
@@ -231,10 +233,10 @@ def test_no_run_succeeded(import_script, tmp_path):
         (["--models", "sret", "--jobs", "0"], "--jobs 0 must be at least 1."),
     ],
 )
-def test_bad_words(words, sentence, tmp_path, monkeypatch, import_script):
+def test_bad_words(words, sentence, tmp_path, monkeypatch):
     """What cannot work ends with one sentence."""
     monkeypatch.setenv("RUNS", str(tmp_path))
-    assert sentence in refusal(import_script("sweep").main, "--recipe", "iwslt14_de_en", *words)
+    assert sentence in refusal(sweep.main, "--recipe", "iwslt14_de_en", *words)
 
 
 @pytest.mark.slow
@@ -260,14 +262,13 @@ def test_real_scripts(iwslt14, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["comparison", "ablations"])
-def test_tables_of_small_corpora(import_script, name):
+def test_tables_of_small_corpora(name):
     """Every line of the recipe's tables is a run that fairseq-train takes, none twice."""
     from fairseq import options
 
-    module = import_script("sweep")
-    listed = module.read_table(module.files.REPOSITORY / "examples" / "small_corpora" / f"{name}.txt")
-    module.check_runs(listed, "small_corpora")
+    listed = sweep.read_table(sweep.files.REPOSITORY / "examples" / "small_corpora" / f"{name}.txt")
+    sweep.check_runs(listed, "small_corpora")
     assert len({(each.name, each.seed) for each in listed}) == len(listed) > 15
     for each in listed:
-        words = ["data", *module.models.model_args(each.model, "small_corpora"), *each.options]
+        words = ["data", *sweep.models.model_args(each.model, "small_corpora"), *each.options]
         options.parse_args_and_arch(options.get_training_parser(), words)

@@ -12,6 +12,8 @@ import pytest
 import torch
 
 import sret_fairseq  # noqa: F401  (registers the model)
+from common import provenance
+from recipe import models, plan, record, settings, train
 from support.commands import refusal
 from support.corpora import TINY, make_corpus, read_json, run, start
 from support.models import REPOSITORY, Task, is_unused_copy, not_on_python_3_10
@@ -44,18 +46,18 @@ def corpus(tmp_path_factory):
 
 
 @pytest.fixture
-def settings(import_script, tmp_path):
+def settings_of(tmp_path):
     """A function that reads a recipe's settings, for text that was prepared for it."""
     (tmp_path / "prepare.json").write_text('{"languages": ["fr", "nl"]}')
-    read = import_script("recipe.settings").read
+    read = settings.read
     return lambda recipe: read(REPOSITORY / "examples" / recipe / "train.yaml", tmp_path)
 
 
-def parsed(import_script, settings, recipe, model="sret"):
+def parsed(settings_of, recipe, model="sret"):
     """What fairseq-train understands of a recipe's words."""
     from fairseq import options
 
-    words = [*import_script("recipe.models").model_args(model, recipe), *settings(recipe).args]
+    words = [*models.model_args(model, recipe), *settings_of(recipe).args]
     return options.parse_args_and_arch(options.get_training_parser(), ["data", *words])
 
 
@@ -69,12 +71,12 @@ def leaves(tree, path=()):
 @not_on_python_3_10
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_hydra_and_train_sh_agree(import_script, settings, recipe):
+def test_hydra_and_train_sh_agree(settings_of, recipe):
     """Every setting that fairseq-hydra-train takes from train.yaml is the one that fairseq-train gets from train.sh."""
     from fairseq.dataclass.utils import convert_namespace_to_omegaconf
     from omegaconf import OmegaConf
 
-    ours = convert_namespace_to_omegaconf(parsed(import_script, settings, recipe))
+    ours = convert_namespace_to_omegaconf(parsed(settings_of, recipe))
     model = vars(ours.model)
     ours = leaves(OmegaConf.to_container(OmegaConf.masked_copy(ours, [key for key in ours if key != "model"])))
     hydra = [sys.executable, "-m", "fairseq_cli.hydra_train", "--cfg", "job", "--config-name", "train"]
@@ -82,7 +84,7 @@ def test_hydra_and_train_sh_agree(import_script, settings, recipe):
     said = subprocess.run(hydra, capture_output=True, text=True, check=True).stdout
     theirs = leaves(OmegaConf.to_container(OmegaConf.create(said)))
 
-    per_run = import_script("recipe.settings").DECIDED_PER_RUN
+    per_run = settings.DECIDED_PER_RUN
     per_run = {name for name in per_run if not name.startswith("model.")}
     compared = 0
     for path, value in theirs.items():
@@ -96,13 +98,13 @@ def test_hydra_and_train_sh_agree(import_script, settings, recipe):
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_parameters_of_the_models(import_script, settings, recipe):
+def test_parameters_of_the_models(settings_of, recipe):
     """Every model of the table can be built; those with the parameters of another have them within 2%."""
     from fairseq.models import ARCH_MODEL_REGISTRY
 
     counts = {}
-    for name in import_script("recipe.models").MODELS:
-        args = parsed(import_script, settings, recipe, name)
+    for name in models.MODELS:
+        args = parsed(settings_of, recipe, name)
         with torch.device("meta"):  # shapes without memory
             model = ARCH_MODEL_REGISTRY[args.arch].build_model(args, TaskOfOneDictionary())
         counts[name] = sum(
@@ -122,10 +124,10 @@ class TaskOfOneDictionary(Task):
         self.target_dictionary = self.source_dictionary
 
 
-def test_effective_batch(import_script, settings):
+def test_effective_batch(settings_of):
     """Batches are accumulated to the recipe's effective batch; where that cannot be, a warning says so."""
-    plan, wmt = import_script("recipe.plan"), settings("wmt14_en_de")
-    assert wmt.batch_tokens == 28_672 and settings("iwslt14_de_en").batch_tokens == 4_096
+    wmt = settings_of("wmt14_en_de")
+    assert wmt.batch_tokens == 28_672 and settings_of("iwslt14_de_en").batch_tokens == 4_096
     for processes, max_tokens, update_freq in ((8, None, 1), (1, None, 8), (2, 7168, 2), (16, None, 1), (56, None, 1)):
         found = plan.share_out(wmt, processes, max_tokens=max_tokens)
         assert (found.update_freq, found.batch_tokens) == (update_freq, 28_672)
@@ -141,20 +143,20 @@ def test_effective_batch(import_script, settings):
         assert "WARNING: the recipe's effective batch is 28,672" in plan.report(found, wmt.batch_tokens)[1]
 
 
-def test_languages(settings, import_script, tmp_path):
+def test_languages(settings_of, tmp_path):
     """They are the recipe's, or where it is for any text those of the prepared text, which has to be there."""
-    assert settings("wmt14_en_de").languages == ("en", "de")
-    assert settings("small_corpora").languages == ("fr", "nl")
+    assert settings_of("wmt14_en_de").languages == ("en", "de")
+    assert settings_of("small_corpora").languages == ("fr", "nl")
     (tmp_path / "prepare.json").unlink()
     with pytest.raises(
         SystemExit, match=r"prepare\.json: No such file or directory; run prepare.sh, or give --data DIR"
     ):
-        settings("small_corpora")
+        settings_of("small_corpora")
 
 
-def test_launcher(import_script, settings):
+def test_launcher(settings_of):
     """One process is Python's, several are torchrun's, on several machines with the address of the first."""
-    plan, wmt = import_script("recipe.plan"), settings("wmt14_en_de")
+    wmt = settings_of("wmt14_en_de")
     environment = {"NNODES": "2", "NODE_RANK": "1", "MASTER_ADDR": "first", "MASTER_PORT": "29500"}
     assert "torch.distributed.run" not in plan.launcher(plan.share_out(wmt, 1), environment)
     assert "--nproc-per-node 4 --standalone" in " ".join(plan.launcher(plan.share_out(wmt, 4), environment))
@@ -167,21 +169,21 @@ def test_launcher(import_script, settings):
         plan.node_count({"NNODES": "2"})
 
 
-def test_precision(import_script):
+def test_precision():
     """bf16 and fp16 are taken where every GPU multiplies them fast."""
-    precision = import_script("common.provenance").precision
+    precision = provenance.precision
     ampere, volta, pascal = ({"capability": list(pair)} for pair in ((8, 0), (7, 0), (6, 1)))
     assert precision([ampere, {"capability": [12, 0]}]) == ["--bf16"]
     assert precision([ampere, volta]) == ["--fp16"]
     assert precision([ampere, pascal]) == precision([]) == []
-    words = import_script("recipe.train").precision_args
+    words = train.precision_args
     assert words(None, [ampere]) == ["--bf16"] and words("amp", [ampere]) == ["--amp"]
     assert words("fp32", [ampere]) == words(None, []) == []
 
 
-def test_commit(import_script, tmp_path):
+def test_commit(tmp_path):
     """The commit of a checkout and whether it was changed; unknown outside git."""
-    commit = import_script("common.provenance").commit
+    commit = provenance.commit
     assert commit(tmp_path) == {"commit": "unknown", "dirty": None}
     git = ["git", "-C", tmp_path, "-c", "user.name=a", "-c", "user.email=a@example.org"]
     (tmp_path / "file").write_text("one")
@@ -205,16 +207,15 @@ def test_commit(import_script, tmp_path):
         (["sret", "--cpu", "--precision", "bf16"], "error: --precision bf16 is for a GPU; with --cpu it is fp32."),
     ],
 )
-def test_bad_words(words, sentence, monkeypatch, import_script):
+def test_bad_words(words, sentence, monkeypatch):
     """What cannot work ends with one sentence."""
     monkeypatch.delenv("DATA", raising=False)
     recipe = ("--recipe", REPOSITORY / "examples" / "iwslt14_de_en")
-    assert sentence in refusal(import_script("recipe.train").main, *recipe, *words)
+    assert sentence in refusal(train.main, *recipe, *words)
 
 
-def test_identity_tells_texts_apart(import_script, tmp_path):
+def test_identity_tells_texts_apart(tmp_path):
     """Another training text with the same dictionaries makes another run."""
-    train = import_script("recipe.train")
     (tmp_path / "data-bin").mkdir()
     for name in ("dict.nl.txt", *(f"train.fr-nl.{side}.{kind}" for side in ("fr", "nl") for kind in ("idx", "bin"))):
         (tmp_path / "data-bin" / name).write_text("old")
@@ -230,9 +231,8 @@ def test_identity_tells_texts_apart(import_script, tmp_path):
     assert train.identity(args, settings)["train.yaml"] != first["train.yaml"]
 
 
-def test_repair_takes_the_newest_sound_checkpoint(import_script, tmp_path):
+def test_repair_takes_the_newest_sound_checkpoint(tmp_path):
     """The last checkpoint is a copy of another: one fault may have hit both."""
-    record = import_script("recipe.record")
     for age, name in enumerate(("checkpoint2.pt", "checkpoint1.pt", "checkpoint_last.pt")):
         torch.save({"model": {"x": torch.ones(3)}, "optimizer_history": [{"num_updates": 9 - age}]}, tmp_path / name)
         os.utime(tmp_path / name, (1000 - age, 1000 - age))

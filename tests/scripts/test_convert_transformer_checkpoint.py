@@ -9,6 +9,7 @@ import pytest
 import torch
 from fairseq.models.transformer import TransformerModel
 
+import convert_transformer_checkpoint
 from sret_fairseq.model import SretTransformerModel
 from support.checkpoints import Payload, write_checkpoint
 from support.commands import fairseq
@@ -33,18 +34,12 @@ SOURCES = {
 
 
 @pytest.fixture
-def script(import_script):
-    """The script as a module."""
-    return import_script("convert_transformer_checkpoint")
-
-
-@pytest.fixture
-def convert(script, monkeypatch, tmp_path):
+def convert(monkeypatch, tmp_path):
     """A function that runs the script in this process; it returns the checkpoint written, or raises SystemExit."""
 
     def run(path, *words, output=tmp_path / "sret.pt"):
         monkeypatch.setattr(sys, "argv", ["convert", "--input", str(path), "--output", str(output), *map(str, words)])
-        script.main()
+        convert_transformer_checkpoint.main()
         return torch.load(output, weights_only=True)
 
     return run

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+import count_flops
 from common import building, operations
 from sret_fairseq import encoder
 from sret_fairseq.summary import parameter_counts
@@ -40,33 +41,27 @@ LENGTHS = f"--source-length {SOURCE} --target-length {TARGET} --vocabulary {VOCA
 
 
 @pytest.fixture
-def script(import_script):
-    """scripts/count_flops.py."""
-    return import_script("count_flops")
-
-
-@pytest.fixture
-def run(script, monkeypatch):
+def run(monkeypatch):
     """A function that calls the command line of the script in this process."""
-    monkeypatch.setattr(script.logging, "disable", lambda level: None)  # which would outlast the test
+    monkeypatch.setattr(count_flops.logging, "disable", lambda level: None)  # which would outlast the test
 
     def call(*words):
         monkeypatch.setattr(sys, "argv", ["count_flops.py", *" ".join(words[:1]).split(), *words[1:]])
-        script.main()
+        count_flops.main()
 
     return call
 
 
-def built(script, words):
+def built(words):
     """The model of these words."""
-    return building.build(script.parse_model(words), VOCABULARY)
+    return building.build(count_flops.parse_model(words), VOCABULARY)
 
 
 @pytest.mark.parametrize("gather_from", [SOURCE, SOURCE + 1], ids=["gathered", "masked"])
 @pytest.mark.parametrize("words", MODELS.values(), ids=MODELS)
-def test_every_operation_has_its_part(script, words, gather_from):
+def test_every_operation_has_its_part(words, gather_from):
     """What belongs to no part is the projection to another output width alone, which has no name of its own."""
-    model = built(script, words)
+    model = built(words)
     model.encoder.gather_from = gather_from  # means nothing to fairseq's
     counts = operations.flop(model, (SOURCE, TARGET))
     width = 2 * TARGET * 24 * 10 if "--decoder-output-dim 10" in words else 0
@@ -77,9 +72,9 @@ def test_every_operation_has_its_part(script, words, gather_from):
 
 
 @pytest.mark.parametrize("words", [SRET, f"{SRET} --share-decoder-input-output-embed --encoder-learned-pos", FAIRSEQ])
-def test_parameters_are_all_there(script, words):
+def test_parameters_are_all_there(words):
     """Their sum is the summary's, a shared tensor once, and so are the parts that the summary has too."""
-    model = built(script, words)
+    model = built(words)
     counts, expected = operations.parameters(model), parameter_counts(model)
     assert counts.total() == expected["total"]
     tables = ("embeddings", "vocabulary projection")
@@ -88,10 +83,10 @@ def test_parameters_are_all_there(script, words):
     assert counts["encoder", "FFN"] == 2 * (2 * 16 * 20 + 20 + 16)
 
 
-def test_numbers_by_hand(script):
+def test_numbers_by_hand():
     """One block a side, two passes, 4 words to 3: what the heading's formulas give."""
     sizes = "--encoder-layers 1 --decoder-layers 1 --encoder-slices 1,3 --nll-ratio 0.5"
-    model = built(script, f"{SRET} {sizes}")
+    model = built(f"{SRET} {sizes}")
     model.encoder.gather_from = 4
     assert operations.flop(model, (4, 3)) == {
         ("encoder", "self-attention projections"): ((4 + 3 * 2) * 3 + 2 * 4) * 2 * 16 * 16,  # 3 slices of 2 slots
@@ -172,9 +167,9 @@ def test_wrong_words_get_one_sentence(run, words, sentence):
     assert sentence in str(end.value) and "\n" not in str(end.value)
 
 
-def test_slices_of_short_sentences_are_a_mask(script):
+def test_slices_of_short_sentences_are_a_mask():
     """Their attention costs as much as that of whole sentences; the limit is the one in encoder.py."""
-    sliced, whole = (built(script, f"{SRET} --encoder-slices {slices}") for slices in (3, 1))
+    sliced, whole = (built(f"{SRET} --encoder-slices {slices}") for slices in (3, 1))
     limit = encoder.GATHER_FROM
     assert sliced.encoder.gather_from == limit
     short, long = (limit - 1, TARGET), (limit, TARGET)

@@ -9,6 +9,7 @@ import sys
 import pytest
 import torch
 
+import depth_report
 from support.models import REPOSITORY
 from support.training import load, make_data, train
 
@@ -70,12 +71,12 @@ def test_refusals(trained, words, sentence):
     assert done.returncode and sentence in done.stderr and "Traceback" not in done.stderr
 
 
-def test_checkpoints_of_hydra(trained, tmp_path, import_script):
+def test_checkpoints_of_hydra(trained, tmp_path):
     """fairseq-hydra-train stores the model's options as a dictionary."""
     checkpoint = load(trained[1].parent)
     checkpoint["cfg"]["model"] = vars(checkpoint["cfg"]["model"])
     torch.save(checkpoint, tmp_path / "hydra.pt")
-    trained_passes = import_script("depth_report").trained_passes
+    trained_passes = depth_report.trained_passes
     assert trained_passes(tmp_path / "hydra.pt") == trained_passes(trained[1]) == {"encoder": (2, 3), "decoder": (1, 2)}
 
 

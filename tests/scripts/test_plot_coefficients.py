@@ -7,6 +7,8 @@ import sys
 import pytest
 import torch
 
+import plot_coefficients
+from common import output
 from support.checkpoints import Payload, write_checkpoint
 from support.models import REPOSITORY
 from support.training import make_data, train
@@ -17,10 +19,9 @@ NLL = "decoder.layers.0.projections.1.0.residual.coefficients.residual"
 
 
 @pytest.fixture
-def plot(import_script, monkeypatch):
+def plot(monkeypatch):
     """A function that runs the script on these words; the lines drawn, ``{panel: [(xs, ys)]}``."""
-    output, script, drawn = import_script("common.output"), import_script("plot_coefficients"), {}
-    save = output.save_figure
+    drawn, save = {}, output.save_figure
 
     def record(figure, path):
         for axes in figure.axes:
@@ -29,7 +30,7 @@ def plot(import_script, monkeypatch):
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["plot_coefficients.py", *map(str, words)])
-        script.main()
+        plot_coefficients.main()
         return drawn
 
     monkeypatch.setattr(output, "save_figure", record)

@@ -6,26 +6,26 @@ import sys
 
 import pytest
 
+import plot_curves
+from common import output
 from support.training import make_data, train
 
 
 @pytest.fixture
-def plot(import_script, monkeypatch):
+def plot(monkeypatch):
     """A function that runs the script on these words."""
-    script = import_script("plot_curves")
 
     def run(*words):
         monkeypatch.setattr(sys, "argv", ["plot_curves.py", *map(str, words)])
-        script.main()
+        plot_curves.main()
 
     return run
 
 
 @pytest.fixture
-def panels(import_script, monkeypatch):
+def panels(monkeypatch):
     """The figures that are drawn from now on: ``{title: {label: [x], [y]}}`` of each."""
-    output, drawn = import_script("common.output"), []
-    save = output.save_figure
+    drawn, save = [], output.save_figure
 
     def record(figure, path):
         drawn.append({axes.get_title(): {} for axes in figure.axes})
@@ -133,9 +133,9 @@ def test_log_file_of_a_training(plot, tmp_path):
     assert losses == sorted(losses, reverse=True)
 
 
-def test_the_quickstart_draws_both_losses_in_one_panel(import_script, panels, tmp_path):
+def test_the_quickstart_draws_both_losses_in_one_panel(panels, tmp_path):
     points = {"train": [[1, 5.0], [2, 4.0]], "valid": [[2, 4.5]], "bleu": 30.1}
-    import_script("common.output").draw_curves({"A": points}, [("train", "valid")], tmp_path / "picture.png")
+    output.draw_curves({"A": points}, [("train", "valid")], tmp_path / "picture.png")
     assert panels == [{"Learning curves": {"A, train": ([1, 2], [5, 4]), "A, valid": ([2], [4.5])}}]
 
 

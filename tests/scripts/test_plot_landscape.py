@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+import plot_landscape
+from common import loading
 from support.models import PAD, build_fairseq, build_sret, lengths, pad, source, target
 from support.training import MODEL, assert_same_weights, make_data, train
 
@@ -43,26 +45,14 @@ def log_level():
 
 
 @pytest.fixture
-def script(import_script):
-    """The script as a module."""
-    return import_script("plot_landscape")
-
-
-@pytest.fixture
-def trained(import_script):
-    """What it loads models with."""
-    return import_script("common.loading")
-
-
-@pytest.fixture
-def run(script, data, checkpoints, monkeypatch, tmp_path):
+def run(data, checkpoints, monkeypatch, tmp_path):
     """A function that runs the script from another folder; it returns the rows of landscape.csv, or raises."""
 
     def call(*words, checkpoint=None, data=data, out=tmp_path / "out"):
         checkpoint = checkpoint or checkpoints["sret"][0]
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "argv", ["loss", str(checkpoint), str(data), "--out", str(out), *map(str, words)])
-        script.main()
+        plot_landscape.main()
         assert {path.name for path in Path(out).iterdir()} == {"landscape.csv", "landscape.png"}
         assert (out / "landscape.png").read_bytes().startswith(b"\x89PNG")
         header, *rows = csv.reader((out / "landscape.csv").open())
@@ -72,10 +62,10 @@ def run(script, data, checkpoints, monkeypatch, tmp_path):
     return call
 
 
-def test_direction_by_hand(script):
+def test_direction_by_hand():
     """Rows of a Gaussian, as long as the weights' rows 5, 0 and 13."""
     weights = {"weight": torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, 0.0], [12.0, 3.0, -4.0]])}
-    direction = script.random_direction(weights, torch.Generator().manual_seed(7))["weight"]
+    direction = plot_landscape.random_direction(weights, torch.Generator().manual_seed(7))["weight"]
     torch.testing.assert_close(direction.norm(dim=1), torch.tensor([5.0, 0.0, 13.0]))
     gaussian = torch.randn(3, 3, generator=torch.Generator().manual_seed(7))
     cosines = torch.nn.functional.cosine_similarity(direction[[0, 2]], gaussian[[0, 2]])
@@ -83,10 +73,10 @@ def test_direction_by_hand(script):
 
 
 @pytest.mark.parametrize("options", [{}, {"share_decoder_input_output_embed": True}], ids=["apart", "shared"])
-def test_matrices_only(script, options):
+def test_matrices_only(options):
     """Every parameter of two dimensions but the coefficients, and each tensor once."""
     model = build_sret(residual_coefficient_size="channel", residual_coefficients_per_pass=True, **options)
-    weights = script.weight_matrices(model)
+    weights = plot_landscape.weight_matrices(model)
     assert len({id(weight) for weight in weights.values()}) == len(weights)
     left = {name: parameter for name, parameter in model.named_parameters() if name not in weights}
     assert all(parameter.dim() == 1 or ".coefficients." in name for name, parameter in left.items())
@@ -95,14 +85,14 @@ def test_matrices_only(script, options):
     assert ("decoder.output_projection.weight" in weights) == (not options)
 
 
-def test_weights_move_once_and_come_back(script):
+def test_weights_move_once_and_come_back():
     """w + 0.5 d1 - 2 d2 in each matrix, shared by two modules or not; then w again, also after an error."""
     model = build_sret(share_decoder_input_output_embed=True)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    weights = script.weight_matrices(model)
+    weights = plot_landscape.weight_matrices(model)
     generator = torch.Generator().manual_seed(1)
-    first, second = (script.random_direction(weights, generator) for _ in range(2))
-    with pytest.raises(KeyError, match="halfway"), script.perturbation(weights) as move:
+    first, second = (plot_landscape.random_direction(weights, generator) for _ in range(2))
+    with pytest.raises(KeyError, match="halfway"), plot_landscape.perturbation(weights) as move:
         move((9.0, second))  # forgotten by the next move
         move((0.5, first), (-2.0, second))
         for name, tensor in model.state_dict().items():
@@ -116,16 +106,16 @@ def test_weights_move_once_and_come_back(script):
 
 @pytest.mark.parametrize("name", TRAININGS)
 @pytest.mark.parametrize("max_tokens", [20, 4096])
-def test_loss_is_that_of_validation(script, trained, data, checkpoints, name, max_tokens):
+def test_loss_is_that_of_validation(data, checkpoints, name, max_tokens):
     """Without label smoothing and dropout, in bits a token, however the sentences are batched."""
     checkpoint, expected = checkpoints[name]
-    model, task = trained.load(checkpoint, data)
-    batches = trained.batches(model, task, "valid", None, max_tokens)
+    model, task = loading.load(checkpoint, data)
+    batches = loading.batches(model, task, "valid", None, max_tokens)
     assert (len(batches) > 1) == (max_tokens == 20)
-    assert script.loss(model, batches) == pytest.approx(expected, rel=1e-5)
+    assert plot_landscape.loss(model, batches) == pytest.approx(expected, rel=1e-5)
 
 
-def test_adaptive_softmax(script):
+def test_adaptive_softmax():
     """By hand, token by token; fairseq's own criterion leaves out the tail's share of word 1 of each cluster."""
     model = build_fairseq(adaptive_softmax_cutoff="9,20")
     sources, previous = pad([source(7), source(4)], left=True), pad([target(6), target(9)])
@@ -136,25 +126,25 @@ def test_adaptive_softmax(script):
     torch.testing.assert_close(dense.exp().sum(2), torch.ones(2, 9))
     bits = [-dense[place][wanted[place]].item() / math.log(2) for place in np.ndindex(2, 9) if wanted[place] != PAD]
     batches = [{"net_input": net_input, "target": wanted}]
-    assert script.loss(model, batches) == pytest.approx(sum(bits) / len(bits), rel=1e-5)
+    assert plot_landscape.loss(model, batches) == pytest.approx(sum(bits) / len(bits), rel=1e-5)
 
 
-def test_landscape(script, trained, data, checkpoints):
+def test_landscape(data, checkpoints):
     """Each point is the loss of a model whose weights were moved by hand, and the model is as it was."""
-    model, task = trained.load(checkpoints["sret"][0], data)
-    batches = trained.batches(model, task, "valid", None, 4096)
+    model, task = loading.load(checkpoints["sret"][0], data)
+    batches = loading.batches(model, task, "valid", None, 4096)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    losses = script.landscape(model, batches, [-0.5, 0.0, 1.0], seed=5)
+    losses = plot_landscape.landscape(model, batches, [-0.5, 0.0, 1.0], seed=5)
     assert_same_weights(model.state_dict(), before)
     assert losses[1, 1] == pytest.approx(checkpoints["sret"][1], rel=1e-5)
 
-    weights = script.weight_matrices(model)
+    weights = plot_landscape.weight_matrices(model)
     generator = torch.Generator().manual_seed(5)
-    first, second = (script.random_direction(weights, generator) for _ in range(2))
+    first, second = (plot_landscape.random_direction(weights, generator) for _ in range(2))
     with torch.no_grad():
         for name, weight in weights.items():
             weight += first[name] - 0.5 * second[name]
-    assert losses[2, 0] == pytest.approx(script.loss(model, batches), rel=1e-5)
+    assert losses[2, 0] == pytest.approx(plot_landscape.loss(model, batches), rel=1e-5)
     assert losses[0, 2] != pytest.approx(losses[2, 0], rel=1e-3)
 
 

@@ -8,6 +8,7 @@ import pytest
 from fairseq.data import Dictionary
 from fairseq.data.data_utils import load_indexed_dataset
 
+from prepare import distilled_pairs
 from support.models import REPOSITORY
 from support.training import train
 
@@ -122,9 +123,8 @@ PAIRS = ("a\u2028b\nc d\n", "A\u2028B\nC D\n")
         (f"{LOG}H-2\tcut", 2, "is damaged"),
     ],
 )
-def test_pairs(import_script, monkeypatch, tmp_path, log, count, expected):
+def test_pairs(monkeypatch, tmp_path, log, count, expected):
     """In the order of the corpus whatever that of the log; other line separators stay inside a sentence."""
-    script = import_script("prepare.distilled_pairs")
     monkeypatch.setattr("fairseq.data.data_utils.load_indexed_dataset", lambda path: range(count))
     (tmp_path / "log").write_text(log)
     files = {name: str(tmp_path / name) for name in ("log", "corpus", "source", "target")}
@@ -132,9 +132,9 @@ def test_pairs(import_script, monkeypatch, tmp_path, log, count, expected):
     monkeypatch.setattr("sys.argv", ["distilled_pairs.py", *words])
     if isinstance(expected, str):
         with pytest.raises(SystemExit, match=expected):
-            script.main()
+            distilled_pairs.main()
         assert not (tmp_path / "source").exists()
         return
-    script.main()
+    distilled_pairs.main()
     texts = tuple((tmp_path / name).read_bytes().decode() for name in ("source", "target"))
     assert texts == expected

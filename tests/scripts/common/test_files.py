@@ -4,14 +4,10 @@ from pathlib import Path
 
 import pytest
 
-
-@pytest.fixture
-def files(import_script):
-    """The script as a module."""
-    return import_script("common.files")
+from common import files
 
 
-def test_whatever_fails_leaves_nothing(files, tmp_path):
+def test_whatever_fails_leaves_nothing(tmp_path):
     """An error of another kind than the disk's goes on as it is; the file that was there stays."""
     path = tmp_path / "file"
     files.write_text(path, "old")
@@ -21,13 +17,13 @@ def test_whatever_fails_leaves_nothing(files, tmp_path):
     assert list(tmp_path.iterdir()) == [path] and path.read_text() == "old"
 
 
-def test_a_file_that_cannot_be_written(files, tmp_path):
+def test_a_file_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=r"file/x\.json cannot be written: (File exists|Not a directory)\."):
         files.write_json(tmp_path / "file" / "x.json", {})
 
 
-def test_what_is_no_file_is_not_replaced(files, tmp_path):
+def test_what_is_no_file_is_not_replaced(tmp_path):
     """Root could replace a device; a link stays one, and what it names is written."""
     with pytest.raises(SystemExit, match=r"^/dev/null is no regular file; name another\.$"):
         files.write_text(Path("/dev/null"), "text")
@@ -37,7 +33,7 @@ def test_what_is_no_file_is_not_replaced(files, tmp_path):
     assert (tmp_path / "link").is_symlink() and (tmp_path / "file").read_text() == "text"
 
 
-def test_json_that_cannot_be_read(files, tmp_path):
+def test_json_that_cannot_be_read(tmp_path):
     with pytest.raises(SystemExit, match=r"none\.json cannot be read: No such file or directory\.$"):
         files.read_json(tmp_path / "none.json")
     for damaged in (b"{", b"\xff"):
@@ -46,7 +42,7 @@ def test_json_that_cannot_be_read(files, tmp_path):
             files.read_json(tmp_path / "x.json")
 
 
-def test_one_process_holds_a_file(files, tmp_path):
+def test_one_process_holds_a_file(tmp_path):
     """A second one hears so, and has it once the first has let go."""
     lock = tmp_path / "lock"
     with files.locked(lock, "first"), pytest.raises(SystemExit, match=r"^busy$"), files.locked(lock, "busy"):
@@ -55,7 +51,7 @@ def test_one_process_holds_a_file(files, tmp_path):
         pass
 
 
-def test_output_folder(files, tmp_path):
+def test_output_folder(tmp_path):
     """It is made, and nothing stays in it; one where root may write by its mode but cannot is found."""
     files.output_folder(tmp_path / "a" / "b")
     assert list((tmp_path / "a" / "b").iterdir()) == []

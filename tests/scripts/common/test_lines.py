@@ -8,21 +8,21 @@ import sys
 
 import pytest
 
+from common import lines
+from prepare import tokenise
 from support.models import REPOSITORY
 
 SCRIPTS = REPOSITORY / "scripts"
 
 
-@pytest.fixture
-def lines(import_script, monkeypatch):
-    """The script as a module, with batches so small that a short file has several."""
-    module = import_script("common.lines")
-    monkeypatch.setattr(module, "BATCH", 7)
-    return module
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    """A short file has several."""
+    monkeypatch.setattr(lines, "BATCH", 7)
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5, 40])
-def test_lines_are_mapped_in_order(lines, monkeypatch, tmp_path, workers):
+def test_lines_are_mapped_in_order(monkeypatch, tmp_path, workers):
     """Lines of very different lengths, empty ones and a last one without line feed; a line feed alone ends a line."""
     monkeypatch.setenv("WORKERS", str(workers))
     texts = [f"{number} \u00fc\u2028\x85\r " * (number % 9) for number in range(200)] + ["end"]
@@ -33,7 +33,7 @@ def test_lines_are_mapped_in_order(lines, monkeypatch, tmp_path, workers):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
 
 
-def test_a_failure_in_one_process_leaves_nothing(lines, monkeypatch, tmp_path):
+def test_a_failure_in_one_process_leaves_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("WORKERS", "3")
 
     def drop_some(batch):
@@ -45,7 +45,7 @@ def test_a_failure_in_one_process_leaves_nothing(lines, monkeypatch, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
 
-def test_a_killed_process_is_noticed(lines, monkeypatch, tmp_path):
+def test_a_killed_process_is_noticed(monkeypatch, tmp_path):
     monkeypatch.setenv("WORKERS", "2")
     (tmp_path / "source").write_text("a\n" * 300)
 
@@ -69,11 +69,11 @@ def test_a_killed_process_is_noticed(lines, monkeypatch, tmp_path):
         (" der hund &apos;s  @-@ ", ["--tokenised"], "der hund &apos;s @-@"),
     ],
 )
-def test_tokenised_by_hand(import_script, monkeypatch, tmp_path, text, options, expected):
+def test_tokenised_by_hand(monkeypatch, tmp_path, text, options, expected):
     (tmp_path / "source").write_text(f"{text}\n")
     words = [tmp_path / "source", tmp_path / "target", "--language", "de", *options]
     monkeypatch.setattr(sys, "argv", ["tokenise.py", *map(str, words)])
-    import_script("prepare.tokenise").main()
+    tokenise.main()
     assert (tmp_path / "target").read_text() == f"{expected}\n"
 
 

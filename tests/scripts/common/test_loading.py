@@ -5,10 +5,12 @@ import argparse
 import pytest
 import torch
 
+from common import loading
 
-def test_seed(import_script):
+
+def test_seed():
     """What torch takes, and one sentence for what it does not."""
-    seed = import_script("common.loading").seed
+    seed = loading.seed
     for number in (-(2**63), 0, 2**64 - 1):
         torch.Generator().manual_seed(seed(str(number)))
     for number in (-(2**63) - 1, 2**64, 10**20):
@@ -16,9 +18,9 @@ def test_seed(import_script):
             seed(str(number))
 
 
-def test_sentence(import_script):
+def test_sentence():
     """The first line, and what a colon announces; an exception without a message has its name."""
-    sentence = import_script("common.loading").sentence
+    sentence = loading.sentence
     assert sentence(ValueError("one.\ntwo")) == "one"
     assert sentence(RuntimeError("it fails:\n\tsize mismatch.\n\tmore")) == "it fails: size mismatch"
     assert sentence(AssertionError()) == "AssertionError"

@@ -5,18 +5,13 @@ import sys
 
 import pytest
 
+from common import output
 from support.models import REPOSITORY
 
 MISSING = r"^matplotlib is not installed: pip install '\.\[plot\]'$"
 
 
-@pytest.fixture
-def output(import_script):
-    """The script as a module."""
-    return import_script("common.output")
-
-
-def test_without_matplotlib(output, monkeypatch, tmp_path):
+def test_without_matplotlib(monkeypatch, tmp_path):
     """One sentence, from the folder for the results on."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SystemExit, match=MISSING):
@@ -34,7 +29,7 @@ def test_help_needs_no_matplotlib():
 
 
 @pytest.mark.parametrize("name", [r"$\frac$.log", "a$b", "plain", r"\$x$"])
-def test_labels_are_shown_as_they_are(output, tmp_path, name):
+def test_labels_are_shown_as_they_are(tmp_path, name):
     figure = output.new_figure()
     figure.subplots().set_title(output.plain(name))
     output.save_figure(figure, tmp_path / "picture.png")

@@ -4,11 +4,7 @@ import json
 
 import pytest
 
-
-@pytest.fixture
-def training_log(import_script):
-    """The script as a module."""
-    return import_script("common.training_log")
+from common import training_log
 
 
 def report(**values):
@@ -26,7 +22,7 @@ DAMAGED = [
 ]
 
 
-def test_a_million_updates(training_log, tmp_path):
+def test_a_million_updates(tmp_path):
     """fairseq writes all numbers in six digits."""
     lines = [report(num_updates="1e+06", loss="5", wps="80"), report(valid_num_updates="1.5e+06", valid_loss="4")]
     (tmp_path / "log").write_text("".join(lines))
@@ -37,7 +33,7 @@ def test_a_million_updates(training_log, tmp_path):
 
 
 @pytest.mark.parametrize("line", DAMAGED)
-def test_damaged_reports_are_left_out(training_log, tmp_path, line):
+def test_damaged_reports_are_left_out(tmp_path, line):
     assert training_log.readable(line, 9) is None
     text = "encoder_layers=2 decoder_layers=3\nnum. shared model params: 1,000\n"
     (tmp_path / "log").write_text(text + line + report(num_updates="4", loss="5", wps="80"))
@@ -45,7 +41,7 @@ def test_damaged_reports_are_left_out(training_log, tmp_path, line):
     assert training_log.summarise(tmp_path / "log")["training_tokens_per_second"] == 80
 
 
-def test_a_training_that_falls_back(training_log, tmp_path):
+def test_a_training_that_falls_back(tmp_path):
     """What the log said from the update on that is reached again is replaced, whichever kind of report says so."""
     lines = [report(num_updates=str(n), loss="5") + report(valid_num_updates=str(n), valid_loss="4") for n in (2, 4, 6)]
     lines += [report(valid_num_updates="6", valid_loss="4", valid_bleu="7"), report(num_updates="3", loss="2")]

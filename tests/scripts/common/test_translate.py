@@ -4,25 +4,21 @@ from pathlib import Path
 
 import pytest
 
-
-@pytest.fixture
-def translate(import_script):
-    """The script as a module."""
-    return import_script("common.translate")
+from common import translate
 
 
-def test_a_folder_that_cannot_be_made(translate, tmp_path):
+def test_a_folder_that_cannot_be_made(tmp_path):
     with pytest.raises(SystemExit, match="--out: /dev/null/x cannot be made a folder to write in: "):
         translate.translate_run(tmp_path, tmp_path, {}, 1, [], Path("/dev/null/x"))
 
 
-def test_a_log_that_cannot_be_written(translate, tmp_path):
+def test_a_log_that_cannot_be_written(tmp_path):
     (tmp_path / "test.log").mkdir()
     with pytest.raises(SystemExit, match=r"test\.log is no regular file; name another\."):
         translate.generate(tmp_path, "model.pt", "test", [], tmp_path / "test.log")
 
 
-def test_a_failure_of_generate_belongs_to_no_program(translate, monkeypatch, tmp_path):
+def test_a_failure_of_generate_belongs_to_no_program(monkeypatch, tmp_path):
     """depth_report.py calls it as evaluate.sh does."""
     monkeypatch.setattr(translate.sys, "executable", "false")
     with pytest.raises(SystemExit, match=r"^fairseq-generate failed; see the end of .*test\.log\.failed\.$"):
