@@ -7,9 +7,9 @@ from functools import lru_cache
 from typing import Callable, List, Tuple
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from benchmarks.comparison import Comparison, Goal, alternate
+from common import operations
 
 COUNTED = (
     "Floating-point operations: matrix products and attention, the latter as if no mask spared any; "
@@ -53,25 +53,9 @@ def seconds(run: Callable[[], object], device: str) -> float:
     return now() - start
 
 
-def cpu_attention(query, key, value, *_, **__):
-    """Operations of the CPU's fused attention, from the shapes of its inputs."""
-    return sdpa_flop_count(query, key, value)
-
-
-def cpu_attention_backward(grad, query, key, value, *_, **__):
-    """The same of its backward pass."""
-    return sdpa_backward_flop_count(grad, query, key, value)
-
-
 def flops(run: Callable[[], object]) -> int:
     """The floating-point operations of one call, see COUNTED."""
-    # torch counts the fused attention of GPUs by itself, that of the CPU not.
-    aten = torch.ops.aten
-    mapping = {
-        aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention,
-        aten._scaled_dot_product_flash_attention_for_cpu_backward: cpu_attention_backward,
-    }
-    with FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+    with operations.counter() as counter:
         run()
     return counter.get_total_flops()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 from sret_fairseq import summary
 from sret_fairseq.options import SIDES
@@ -43,19 +43,36 @@ def part_of(name: str) -> tuple[str, str]:
     return side, parts[0] if parts else EMBEDDINGS if part == EMBEDDINGS else OTHER
 
 
+def cpu_attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any) -> int:
+    """Operations of the CPU's fused attention, from the shapes of its inputs."""
+    return sdpa_flop_count(query, key, value)
+
+
+def cpu_attention_backward(
+    gradient: Sequence[int], query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any
+) -> int:
+    """The same of its backward pass."""
+    return sdpa_backward_flop_count(gradient, query, key, value)
+
+
+def counter() -> FlopCounterMode:
+    """torch's counter of what runs in its context; the fused attention of GPUs it knows by itself, that of CPUs not."""
+    aten = torch.ops.aten
+    mapping = {
+        aten._scaled_dot_product_flash_attention_for_cpu: cpu_attention,
+        aten._scaled_dot_product_flash_attention_for_cpu_backward: cpu_attention_backward,
+    }
+    return FlopCounterMode(display=False, custom_mapping=mapping)
+
+
 def flop(model: nn.Module, lengths: Lengths) -> Counts:
     """The FLOP by side and part of a model as its options build it."""
     tokens = [torch.full((1, length), 4) for length in lengths]
 
-    def fused(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any) -> int:
-        return sdpa_flop_count(query, key, value)
-
-    # The CPU's fused attention is not among the operations that torch knows to count.
-    mapping = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: fused}
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=mapping) as counter:
+    with torch.no_grad(), counter() as counted:
         model.eval()(tokens[0], torch.tensor([lengths[0]]), tokens[1])
     counts: Counts = Counter()
-    for path, by_operation in counter.get_flop_counts().items():
+    for path, by_operation in counted.get_flop_counts().items():
         _, _, name = path.partition(".")
         if name in SIDES:
             counts[name, OTHER] += sum(by_operation.values())  # less what is counted as another part below

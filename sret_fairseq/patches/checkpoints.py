@@ -62,11 +62,15 @@ def verifying(load):
 
 
 def atomic(copy):
-    """A function that copies a file, replacing another by a whole one or not at all."""
+    """A function that copies a file, replacing another by a whole one or not at all.
+
+    What a symbolic link names is replaced, and two trainings in one folder write to names of their own.
+    """
 
     @functools.wraps(copy)
     def copy_whole(src_path, dst_path, overwrite=False):
-        partial = f"{dst_path}.tmp"
+        target = os.path.realpath(dst_path)
+        partial = f"{target}.{os.getpid()}.tmp"
         try:
             copied = copy(src_path, partial, overwrite=overwrite)
         except BaseException:
@@ -74,7 +78,7 @@ def atomic(copy):
                 os.remove(partial)
             raise
         if copied:
-            os.replace(partial, dst_path)
+            os.replace(partial, target)
         return copied
 
     return copy_whole

@@ -87,6 +87,18 @@ def test_a_copy_replaces_the_old_file(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last", "new"]
 
 
+def test_a_link_is_written_through(tmp_path):
+    """As fairseq does; and two trainings in one folder write to names of their own."""
+    (tmp_path / "new").write_text("new")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "last").write_text("old")
+    (tmp_path / "last").symlink_to(tmp_path / "elsewhere" / "last")
+    (tmp_path / "last.tmp").mkdir()  # the name of another training's
+    assert PathManager.copy(str(tmp_path / "new"), str(tmp_path / "last"), overwrite=True)
+    assert (tmp_path / "last").is_symlink() and (tmp_path / "elsewhere" / "last").read_text() == "new"
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["last"]
+
+
 def test_a_copy_that_fails_leaves_nothing(tmp_path, monkeypatch):
     """A full disk in the middle: the error arrives, the old file stays, and the half of the new one is gone."""
     (tmp_path / "new").write_text("new" * 1000)

@@ -1,5 +1,7 @@
 """scripts/recipe/record.py reads from checkpoints how far a training came."""
 
+import re
+
 import pytest
 import torch
 
@@ -25,3 +27,28 @@ def test_what_can_be_read_is_not_replaced(tmp_path):
     assert last.read_bytes() == before
     last.write_bytes(before[:100])
     assert record.repair(tmp_path) == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("5", "run.json holds no JSON object"),
+        ("{}", "run.json: 'starts' is missing."),
+        ('{"starts": 3}', "run.json: 'starts' is no list."),
+        ('{"starts": []}', "run.json: 'starts' does not list the starts of a training"),
+        ('{"starts": [7]}', "run.json: 'starts' does not list the starts of a training"),
+    ],
+)
+def test_a_record_of_the_wrong_shape(import_script, tmp_path, text, sentence):
+    """One sentence that names file and key, whoever reads it."""
+    record = import_script("recipe.record")
+    (tmp_path / "run.json").write_text(text)
+    for read in (record.read, record.budget, record.seconds, lambda folder: record.check_same(folder, model="sret")):
+        with pytest.raises(SystemExit, match=re.escape(sentence)):
+            read(tmp_path)
+
+
+def test_times_that_are_none(import_script, tmp_path):
+    (tmp_path / "run.json").write_text('{"starts": [{"begun": "now", "ended": "then"}]}')
+    with pytest.raises(SystemExit, match=r"run\.json: 'begun' and 'ended' hold no times"):
+        import_script("recipe.record").seconds(tmp_path)
