@@ -27,11 +27,6 @@ die() {
   exit 1
 }
 
-fail() {
-  tail -n 5 "$2" >&2
-  die "$1 failed; the end of $2 is above."
-}
-
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # shellcheck source=scripts/common/environment.sh
 source "$root/scripts/common/environment.sh"
@@ -102,37 +97,21 @@ done
 new=$out/data-bin
 [[ ! $data -ef $new ]] || die "--out $out: its data-bin is the data folder itself; choose another folder."
 use_environment fairseq
-mkdir -p "$out/steps" || die "--out $out cannot be made or written."
+hold_folder "$out" sequence_distillation.sh
 export PYTHONUNBUFFERED=1  # so that lines of two streams do not mix
 
-# With a multiple of 8 sentences, the default, the last batch may be left out. The safe loading of checkpoints comes
-# with the plugin.
-translate() {
-  "$python" -m fairseq_cli.generate "$data" --user-dir "$root/sret_fairseq" --path "$teacher" --gen-subset train \
-    --source-lang "$source_lang" --target-lang "$target_lang" --beam 5 --max-tokens 4096 --num-workers 0 \
-    --required-batch-size-multiple 1 ${options[@]+"${options[@]}"} 2>&1 |
-    tee "$out/generate.log" |
-    awk '/^H-/ && ++n % 1000 == 0 { print n " sentences translated"; fflush() }' ||
-    fail "the translation of the training text" "$out/generate.log"
-}
-
-binarise() {
-  rm -rf "$new.new"
-  "$python" -m fairseq_cli.preprocess --source-lang "$source_lang" --target-lang "$target_lang" \
-    --srcdict "$data/dict.$source_lang.txt" --tgtdict "$data/dict.$target_lang.txt" \
-    --trainpref "$out/text/train" --destdir "$new.new" --workers "$(nproc)" >"$out/preprocess.log" 2>&1 ||
-    fail fairseq-preprocess "$out/preprocess.log"
-  ((${#kept[@]} == 0)) || cp -- "${kept[@]}" "$new.new"
-  rm -rf "$new"
-  mv "$new.new" "$new"
-}
+# script NAME ARGUMENT...: a part of this script that is written in Python.
+script() { "$python" "$root/scripts/prepare/$1.py" "${@:2}"; }
 
 steps_begin "$out/steps" "${teachers[@]}" "${text[@]}" "${dictionaries[@]}" ${kept[@]+"${kept[@]}"} \
-  "$root"/scripts/{sequence_distillation.sh,prepare/distilled_pairs.py}
-step translate "$out/generate.log" -- translate ${options[@]+"${options[@]}"}
-step pair "$out"/text/train.{"$source_lang","$target_lang"} -- \
-  "$python" "$root/scripts/prepare/distilled_pairs.py" --log "$out/generate.log" --corpus "$data/train.$pair.$source_lang" \
-  --source "$out/text/train.$source_lang" --target "$out/text/train.$target_lang"
+  "$root"/scripts/{sequence_distillation.sh,prepare/{translate_training,distilled_pairs,binarise}.py}
+step translate "$out/generate.log" -- script translate_training "$data" --teacher "$teacher" --log "$out/generate.log" -- \
+  --source-lang "$source_lang" --target-lang "$target_lang" --beam 5 --max-tokens 4096 --num-workers 0 \
+  ${options[@]+"${options[@]}"}
+step pair "$out"/text/train.{"$source_lang","$target_lang"} -- script distilled_pairs --log "$out/generate.log" \
+  --corpus "$data/train.$pair.$source_lang" --source "$out/text/train.$source_lang" --target "$out/text/train.$target_lang"
 step binarise "${text[@]/#"$data"/$new}" "${dictionaries[@]/#"$data"/$new}" ${kept[@]+"${kept[@]/#"$data"/$new}"} -- \
-  binarise ${kept[@]+"${kept[@]}"}
+  script binarise "$new" --log "$out/preprocess.log" --add ${kept[@]+"${kept[@]}"} -- \
+  --source-lang "$source_lang" --target-lang "$target_lang" --srcdict "$data/dict.$source_lang.txt" \
+  --tgtdict "$data/dict.$target_lang.txt" --trainpref "$out/text/train" --workers "$(nproc)"
 printf '\nThe new data folder: %s\n' "$new"

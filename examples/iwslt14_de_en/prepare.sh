@@ -25,7 +25,7 @@ HELP
 }
 
 parse_options "$@"
-((${#archives[@]} < 2)) || die "give --archive once: IWSLT14 De-En is one archive, de-en.tgz."
+one_archive "IWSLT14 De-En is one archive, de-en.tgz"
 begin
 
 if [[ -n $raw ]]; then

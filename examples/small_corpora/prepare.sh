@@ -5,6 +5,8 @@ set -euo pipefail
 recipe=small_corpora
 read -ra languages <<<"${LANGUAGES:-en de}"
 bpe_operations=10000
+# shellcheck disable=SC2034 # for prepare.sh
+take_bpe=yes
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # shellcheck source=scripts/prepare/prepare.sh
@@ -31,9 +33,6 @@ parse_options "$@"
 [[ -n $raw ]] || die "give the folder with the text: --raw DIR (see --help)."
 begin
 
-# has_marks FILE: whether one line in twenty or more has a word that BPE divided.
-has_marks() { (($(grep -c -- '@@ ' "$1" || true) * 20 >= $(wc -l <"$1"))); }
-
 # take_segmented: the text itself as bpe/, with words apart by single spaces, and without the marks as references.
 take_segmented() {
   local split language
@@ -48,12 +47,8 @@ take_segmented() {
 }
 
 read_raw
-references=original facts=(--lower-case) segmented=()
-for language in "${languages[@]}"; do
-  ! has_marks "$out/plain/pairs.$language" || segmented+=("$language")
-done
-((${#segmented[@]} != 1)) || die "--raw: of $raw only the ${segmented[0]} text has BPE's marks (@@); segment both or none."
-if ((${#segmented[@]})); then
+references=original facts=(--lower-case)
+if [[ $tokenised == bpe ]]; then
   tokenised=yes references=detokenised facts=() bpe_operations=0
   take_segmented
 else

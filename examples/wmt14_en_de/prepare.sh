@@ -80,7 +80,7 @@ source=archive
 begin
 if [[ -n $google ]]; then
   published[0]=4500966
-  ((${#archives[@]} < 2)) || die "with --google give --archive once: it is one archive."
+  one_archive "with --google it is one archive, wmt16_en_de.tar.gz"
   ((${#archives[@]})) ||
     get wmt16_en_de.tar.gz 'https://drive.google.com/uc?export=download&id=0B_bZck-ksdkpM25jRUN2X2UxMm8'
   begin_steps "${archives[@]}"

@@ -28,20 +28,20 @@ step() {
   shift
   local stamp=$steps_folder/$name
   steps_chain=$(printf '%s\0' "$steps_chain" "$@" | cksum)
-  if [[ -f $stamp && $(steps_seal "${outputs[@]}" 2>/dev/null) == "$(<"$stamp")" ]]; then
+  if [[ -f $stamp && $(steps_checksum "${outputs[@]}" 2>/dev/null) == "$(<"$stamp")" ]]; then
     printf '\n== %s: done before, skipped\n' "$name"
     return
   fi
   printf '\n== %s\n' "$name"
   rm -f "$stamp"
-  "$@"
-  if ! steps_seal "${outputs[@]}" >"$stamp.new"; then
+  "$@" 9>&- # the lock of hold_folder is this script's alone
+  if ! steps_checksum "${outputs[@]}" >"$stamp.new"; then
     rm -f "$stamp.new"
     return 1
   fi
   mv "$stamp.new" "$stamp"
 }
 
-steps_seal() {
+steps_checksum() {
   printf '%s\n' "$steps_chain" && cksum -- "$@"
 }

@@ -55,21 +55,25 @@ def average(paths: Sequence[Path], output: Path) -> None:
             raise SystemExit("evaluate: the checkpoints cannot be averaged, as said above.")
 
 
-def generate(data_bin: Path, model: Path, split: str, args: Sequence[str], log_path: Path) -> None:
+def generate(
+    data_bin: Path, model: Path | str, split: str, args: Sequence[str], log_path: Path, *, pieces: bool = False
+) -> None:
     """Translate a set with fairseq-generate, which has to leave a hypothesis for each sentence in the log.
 
     Args:
         data_bin: the binarised text.
-        model: a checkpoint.
+        model: a checkpoint, or several separated by colons.
         split: name of the set.
         args: further options of fairseq-generate.
         log_path: the log, which appears once all is translated.
+        pieces: leave the hypotheses in pieces (BPE, SentencePiece).
     """
     if importlib.util.find_spec("fairseq") is None:
         raise SystemExit(command.missing("fairseq"))
     program = [
         *(sys.executable, "-m", "fairseq_cli.generate", data_bin, "--user-dir", files.REPOSITORY / "sret_fairseq"),
-        *("--path", model, "--gen-subset", split, "--remove-bpe", "--batch-size", 128),
+        *("--path", model, "--gen-subset", split),
+        *([] if pieces else ["--remove-bpe", "--batch-size", 128]),
         *("--required-batch-size-multiple", 1, *args),  # with 8, the default, the last batch may be left out
     ]
     # Unbuffered, so that no warning lands within a translation.

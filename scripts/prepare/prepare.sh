@@ -47,7 +47,7 @@ HELP
 }
 
 parse_options() {
-  archives=() raw='' tokenised='' any_size=''
+  archives=() raw='' tokenised='' any_size='' take_bpe=${take_bpe:-}
   out=${DATA:-$root/data/$recipe}
   read -ra mirrors <<<"${MIRRORS:-}"
   read -ra sums <<<"${SHA256:-}"
@@ -105,11 +105,17 @@ begin() {
 # script NAME ARGUMENT...: one of the Python scripts of this repository.
 script() { "$python" "$root/scripts/prepare/$1.py" "${@:2}"; }
 
+# one_archive WHAT: end unless --archive names one file at most, which is WHAT.
+one_archive() {
+  ((${#archives[@]} < 2)) || die "give --archive once: $1."
+  [[ -z ${archives[0]:-} || -f ${archives[0]} ]] || die "--archive: ${archives[0]} is a folder; name the file: $1."
+}
+
 # get NAME URL...: download an archive, from the user's mirrors if there are any, and use it.
 get() {
   local name=$1 urls=("${@:2}")
   ((!${#mirrors[@]})) || urls=("${mirrors[@]/%//$name}")
-  download "$name" "$out/download" "${urls[@]}"
+  download "$name" "$out/download" "${urls[@]}" 9>&- # the lock is this script's alone
   archives+=("$out/download/$name")
 }
 
@@ -157,7 +163,7 @@ read_raw() {
   begin_steps "${files[@]}"
   files plain pairs valid test
   step read "${files[@]}" "$out/plain/tokenised" -- script raw_text "$raw" --languages "${languages[@]}" \
-    ${tokenised:+--tokenised "$tokenised"} --out "$out/plain"
+    ${tokenised:+--tokenised "$tokenised"} ${take_bpe:+--take-bpe} --out "$out/plain"
   read -r tokenised <"$out/plain/tokenised"
 }
 
@@ -216,22 +222,10 @@ apply_bpe() {
 binarise() {
   local pair=${languages[0]}-${languages[1]}
   step binarise "$out/data-bin/dict."{"${languages[0]}","${languages[1]}"}.txt \
-    "$out/data-bin/"{train,valid,test}".$pair."{"${languages[0]}","${languages[1]}"}.{bin,idx} -- run_preprocess "$@"
-}
-
-run_preprocess() {
-  # Kept in memory: on a full disk a log would lose the very line that says so. Writing the log may fail.
-  local output failed=''
-  rm -rf "$out/data-bin" "$out/data-bin.part"
-  output=$("$python" -m fairseq_cli.preprocess --source-lang "${languages[0]}" --target-lang "${languages[1]}" \
-    --joined-dictionary --trainpref "$out/bpe/train" --validpref "$out/bpe/valid" --testpref "$out/bpe/test" \
-    --destdir "$out/data-bin.part" --workers "$WORKERS" "$@" 2>&1) || failed=1
-  [[ -z $failed ]] || rm -rf "$out/data-bin.part"
-  (printf '%s\n' "$output" >"$out/preprocess.log") || true
-  [[ -z $failed ]] ||
-    die "fairseq-preprocess failed: ${output##*$'\n'} (its whole output: $out/preprocess.log)"
-  mv "$out/data-bin.part" "$out/data-bin"
-  sed -n 's/.*fairseq_cli\.preprocess[ |:]*\(\[.*\]\)/\1/p' <<<"$output"
+    "$out/data-bin/"{train,valid,test}".$pair."{"${languages[0]}","${languages[1]}"}.{bin,idx} -- \
+    script binarise "$out/data-bin" --log "$out/preprocess.log" -- --source-lang "${languages[0]}" \
+    --target-lang "${languages[1]}" --joined-dictionary --trainpref "$out/bpe/train" --validpref "$out/bpe/valid" \
+    --testpref "$out/bpe/test" --workers "$WORKERS" "$@"
 }
 
 # expect_lines FILE NUMBER: warn when FILE has nearly that many lines, end when it is far off, unless --any-size.

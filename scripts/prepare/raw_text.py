@@ -1,11 +1,13 @@
 """Copy {train,valid,test}.LANG (or .LANG.gz) from a folder, check that they are aligned, and see if they are tokenised.
 
-Writes the texts, with train called ``pairs`` since it is yet to be cleaned, and the file ``tokenised`` (``yes`` or
-``no``) into ``--out``.
+Writes the texts, with train called ``pairs`` since it is yet to be cleaned, and the file ``tokenised`` (``yes``, ``no``
+or, with --take-bpe, ``bpe``) into ``--out``. Text in pieces is refused otherwise: it would be divided once more, and
+the references would hold the marks.
 """
 
 import argparse
 import re
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +19,9 @@ ESCAPE = re.compile(r"&(apos|quot|amp|lt|gt|#91|#93|#124);")
 APART = re.compile(r"(^|\s)[.!?]\s*$")
 ATTACHED = re.compile(r"[^\s.!?][.!?]\s*$")
 MOST = 0.9
+# Marks of text in pieces, of which one line in so many or more has one.
+BPE, SENTENCEPIECE = "@@ ", "\u2581"
+LINES_PER_MARK = 20
 
 
 def find(folder: Path, name: str) -> Path:
@@ -25,6 +30,33 @@ def find(folder: Path, name: str) -> Path:
         if path.is_file():
             return path
     raise SystemExit(f"--raw: {folder} has neither {name} nor {name}.gz.")
+
+
+def has_mark(path: Path, mark: str) -> bool:
+    """Whether a text is in pieces, by their mark."""
+    marked = total = 0
+    for line in lines.read_lines(path):
+        total += 1
+        marked += mark in f"{line} "
+    return 0 < total <= marked * LINES_PER_MARK
+
+
+def in_bpe(folder: Path, paths: Sequence[Path], take: bool) -> bool:
+    """Whether all texts are in BPE; one sentence and an end for any pieces where they are not to be taken."""
+    for path in paths:
+        if has_mark(path, SENTENCEPIECE):
+            raise SystemExit(f"prepare: --raw: {path} is in pieces of SentencePiece (\u2581); give the text itself.")
+    marked = [path.name for path in paths if has_mark(path, BPE)]
+    if marked and not take:
+        raise SystemExit(
+            f"prepare: --raw: {folder / marked[0]} is in BPE (@@), which this recipe learns itself; put the words "
+            f"together (sed 's/@@ //g'), or take examples/small_corpora/prepare.sh."
+        )
+    if 0 < len(marked) < len(paths):
+        raise SystemExit(
+            f"prepare: --raw: of {folder} only {', '.join(marked)} has BPE's marks (@@); segment all texts or none."
+        )
+    return bool(marked)
 
 
 def looks_tokenised(path: Path) -> bool | None:
@@ -60,10 +92,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
     parser.add_argument("--tokenised", choices=("yes", "no"), help="do not look at the text, take it so")
+    parser.add_argument("--take-bpe", action="store_true", help="take text in BPE as it is")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     args = parser.parse_args()
     paths = {(split, la): find(args.folder, f"{split}.{la}") for split in SPLITS for la in args.languages}
-    tokenised = args.tokenised
+    tokenised = "bpe" if in_bpe(args.folder, list(paths.values()), args.take_bpe) else args.tokenised
     if not tokenised:
         decisions = {looks_tokenised(paths["train", language]) for language in args.languages}
         if len(decisions) > 1 or None in decisions:

@@ -101,4 +101,4 @@ def test_one_side_in_pieces(tmp_path):
         lines = [line(number, "fr", "tokenised") for number in range(count)]
         (text / f"{split}.fr.gz").write_bytes(gzip.compress("".join(f"{words}\n" for words in lines).encode()))
     said = prepare.refusal(RECIPE, "--raw", text, "--out", tmp_path / "out", LANGUAGES=" ".join(LANGUAGES))
-    assert f"prepare: --raw: of {text} only the nl text has BPE's marks (@@); segment both or none." in said
+    assert f"prepare: --raw: of {text} only train.nl, valid.nl, test.nl has BPE's marks (@@); segment all" in said

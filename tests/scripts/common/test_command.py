@@ -24,6 +24,19 @@ command.run(main)
 """
 
 
+# A part of a Bash script, at work.
+PART = """
+import time
+from common import command
+
+def main():
+    print("begun", flush=True)
+    time.sleep(100)
+
+command.run_part(main)
+"""
+
+
 def started(program):
     """A process that runs a program with the parts of scripts/."""
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "scripts")}
@@ -58,3 +71,20 @@ def test_children_end_with_their_parent(number, status, said):
     assert not any(map(alive, ended))
     if alive(grandchild):
         os.kill(grandchild, signal.SIGKILL)
+
+
+def test_a_part_ends_with_the_script_that_called_it(tmp_path):
+    """Bash does not pass a signal on, and dies of it while the part is at work."""
+    (tmp_path / "part.py").write_text(PART)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "scripts")}
+    script = f"exec 9>{tmp_path}/lock; flock -n 9; {sys.executable} {tmp_path}/part.py 9>&- & echo $!; wait"
+    process = subprocess.Popen(["bash", "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
+    child = int(process.stdout.readline())
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    for _ in range(100):
+        if not alive(child):
+            break
+        time.sleep(0.1)
+    assert not alive(child)

@@ -1,0 +1,51 @@
+"""Binarise a text with fairseq-preprocess, into a folder that appears when it is whole.
+
+What is after -- goes to fairseq-preprocess.
+"""
+
+import argparse
+import contextlib
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from common import command, files
+
+SAID = re.compile(r"fairseq_cli\.preprocess[ |:]*(\[.*\])")
+
+
+def main() -> None:
+    """Run the command line."""
+    split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("--log", type=Path, required=True, help="where what fairseq-preprocess says goes")
+    parser.add_argument("--add", type=Path, nargs="*", default=[], help="files to put there too")
+    args = parser.parse_args(sys.argv[1:split])
+    part = args.out.with_name(f"{args.out.name}.part")
+    for folder in (args.out, part):
+        shutil.rmtree(folder, ignore_errors=True)
+    program = [sys.executable, "-m", "fairseq_cli.preprocess", "--destdir", part, *sys.argv[split + 1 :]]
+    pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
+    try:
+        with command.child(program, **pipe) as process:
+            said = process.communicate()[0]  # in memory: on a full disk a log would lose the line that says so
+        with contextlib.suppress(SystemExit):
+            files.write_text(args.log, said)
+        if process.returncode:
+            last = said.rstrip().rpartition("\n")[2]
+            raise SystemExit(f"prepare: fairseq-preprocess failed: {last} (its whole output: {args.log})")
+        for path in args.add:
+            shutil.copy(path, part)
+        part.replace(args.out)
+    except OSError as error:
+        raise SystemExit(f"prepare: {args.out} cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    print(*SAID.findall(said), sep="\n")
+
+
+if __name__ == "__main__":
+    command.run_part(main)
