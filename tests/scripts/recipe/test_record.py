@@ -1,10 +1,12 @@
 """scripts/recipe/record.py reads from checkpoints how far a training came."""
 
 import re
+import os
 
 import pytest
 import torch
 
+import sret_fairseq  # noqa: F401  (registers the model)
 from recipe import record
 from support.checkpoints import write_checkpoint
 
@@ -52,3 +54,17 @@ def test_times_that_are_none(import_script, tmp_path):
     (tmp_path / "run.json").write_text('{"starts": [{"begun": "now", "ended": "then"}]}')
     with pytest.raises(SystemExit, match=r"run\.json: 'begun' and 'ended' hold no times"):
         import_script("recipe.record").seconds(tmp_path)
+
+
+def test_repair_takes_the_newest_sound_checkpoint(tmp_path):
+    """The last checkpoint is a copy of another: one fault may have hit both."""
+    for age, name in enumerate(("checkpoint2.pt", "checkpoint1.pt", "checkpoint_last.pt")):
+        torch.save({"model": {"x": torch.ones(3)}, "optimizer_history": [{"num_updates": 9 - age}]}, tmp_path / name)
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    for name in ("checkpoint2.pt", "checkpoint_last.pt"):
+        os.truncate(tmp_path / name, 100)
+    assert record.repair(tmp_path) == 8 == record.updates_done(tmp_path)
+    for path in tmp_path.iterdir():
+        os.truncate(path, 100)
+    with pytest.raises(SystemExit, match=r"checkpoint_last\.pt is damaged"):
+        record.repair(tmp_path)

@@ -1,26 +1,20 @@
-"""scripts/convert_transformer_checkpoint.py: what a trained transformer becomes, and what is refused."""
+"""scripts/convert_transformer_checkpoint.py: what a trained transformer becomes."""
 
 import argparse
 import os
 import shlex
-import sys
 
 import pytest
 import torch
-from fairseq.models.transformer import TransformerModel
 
-import convert_transformer_checkpoint
 from sret_fairseq.model import SretTransformerModel
-from support.checkpoints import Payload, write_checkpoint
 from support.commands import fairseq
-from support.models import PAD, SIZES, Task, lengths, pad, source, target
+from support.models import PAD, SIZES, lengths, pad, source, target
 from support.training import weights_of
+from support.warm_start import LAYERS, PRE_NORM, save, task_for, transformer
 
-LAYERS = {"encoder_layers": 4, "decoder_layers": 6}
-PRE_NORM = {"encoder_normalize_before": True, "decoder_normalize_before": True}
 ONE_PASS = ("--encoder-recursions", 1, "--decoder-recursions", 1)
 NO_NLL = ("--nll-ratio", 0)
-
 SOURCES = {
     "post-norm": {},
     "pre-norm": PRE_NORM,
@@ -31,42 +25,6 @@ SOURCES = {
     "adaptive-softmax": {"adaptive_softmax_cutoff": "9,20", "encoder_learned_pos": True, **PRE_NORM},
     "no-cross-attention": {"no_cross_attention": True},
 }
-
-
-@pytest.fixture
-def convert(monkeypatch, tmp_path):
-    """A function that runs the script in this process; it returns the checkpoint written, or raises SystemExit."""
-
-    def run(path, *words, output=tmp_path / "sret.pt"):
-        monkeypatch.setattr(sys, "argv", ["convert", "--input", str(path), "--output", str(output), *map(str, words)])
-        convert_transformer_checkpoint.main()
-        return torch.load(output, weights_only=True)
-
-    return run
-
-
-def task_for(options: dict) -> Task:
-    """The dictionaries that a model of these options needs."""
-    task = Task()
-    if options.get("share_all_embeddings"):
-        task.target_dictionary = task.source_dictionary
-    return task
-
-
-def transformer(tmp_path, **options):
-    """fairseq's transformer with every parameter random, and the path of its checkpoint."""
-    torch.manual_seed(5)
-    args = argparse.Namespace(arch="transformer", **{**SIZES, **LAYERS, "dropout": 0.0, **options})
-    model = TransformerModel.build_model(args, task_for(options)).eval()
-    for name, parameter in model.named_parameters():
-        if parameter.dim() == 1:
-            torch.nn.init.uniform_(parameter, *((-0.3, 0.3) if name.endswith("bias") else (0.7, 1.3)))
-    return model, save(tmp_path / "transformer.pt", model, args)
-
-
-def save(path, model, args):
-    """Write a checkpoint of a model; its path."""
-    return write_checkpoint(path, model.state_dict(), cfg={"model": args})
 
 
 def rebuild(checkpoint, **options) -> SretTransformerModel:
@@ -246,96 +204,6 @@ def test_report(convert, tmp_path, capsys):
     count = sum(parameter.numel() for parameter in original.parameters())
     assert f"transformer parameters: total {count:,}" in lines
     assert any("3 distinct blocks x 2 passes = virtual depth 6" in line for line in lines)
-
-
-@pytest.fixture
-def refusal(convert, tmp_path):
-    """A function that runs the script, which has to fail in one sentence and write nothing; the sentence."""
-
-    def run(path, *words, **keywords):
-        before = sorted(tmp_path.rglob("*"))
-        with pytest.raises(SystemExit) as caught:
-            convert(path, *words, **keywords)
-        assert sorted(tmp_path.rglob("*")) == before
-        sentence = str(caught.value.code)
-        assert caught.value.code not in (0, None) and "\n" not in sentence
-        return sentence
-
-    return run
-
-
-def test_refuses_files(refusal, tmp_path):
-    """What is no checkpoint, half of one, one with code in it, or missing."""
-    _, path = transformer(tmp_path)
-    (tmp_path / "half.pt").write_bytes(path.read_bytes()[:4000])
-    (tmp_path / "text.pt").write_text("no checkpoint\n")
-    torch.save([1, 2], tmp_path / "list.pt")
-    write_checkpoint(tmp_path / "payload.pt", {"weight": torch.ones(1)}, extra=Payload(tmp_path / "evidence"))
-    for name in ("half.pt", "text.pt", "list.pt"):
-        sentence = refusal(tmp_path / name)
-        assert name in sentence and ("damaged" in sentence or "no checkpoint" in sentence)
-    assert "mkdir" in refusal(tmp_path / "payload.pt")
-    assert "No such file" in refusal(tmp_path / "missing.pt")
-    assert "directory" in refusal(tmp_path)
-    assert "nowhere does not exist" in refusal(path, output=tmp_path / "nowhere" / "sret.pt")
-    assert "--output" in refusal(path, output=path)
-
-
-def test_refuses_other_architectures(refusal, convert, tmp_path):
-    _, path = transformer(tmp_path)
-    convert(path)
-    assert "architecture sret_transformer" in refusal(tmp_path / "sret.pt", output=tmp_path / "again.pt")
-    state = torch.load(path, weights_only=True)
-    state["cfg"]["model"].arch = "lstm"
-    torch.save(state, path)
-    assert "architecture lstm" in refusal(path)
-
-
-def test_refuses_missing_tensors(refusal, tmp_path):
-    """Of no transformer, and of one from before its last LayerNorm, which that form says by its version."""
-    _, path = transformer(tmp_path, **PRE_NORM)
-    state = torch.load(path, weights_only=True)
-    old = {**state["model"], "encoder.version": torch.tensor([1.0])}
-    del old["encoder.layer_norm.weight"], old["encoder.layer_norm.bias"]
-    torch.save({**state, "model": old}, path)
-    assert "no tensor encoder.layer_norm.weight" in refusal(path)
-    torch.save({**state, "model": {"weight": torch.ones(1)}}, path)
-    assert "no tensor decoder.embed_tokens.weight" in refusal(path)
-
-
-@pytest.mark.parametrize(
-    "words, part",
-    [
-        (["--encoder-recursions", 3], "has to divide the 4 encoder layers"),
-        (["--decoder-recursion-span", 2], "has to divide the 6 decoder layers"),
-        (["--encoder-recursions", 0], "must be a whole number, 1 or more"),
-        (["--encoder-slices", "2,2,2"], "names 3 passes"),
-        (["--nll-ratio", -1], "must be 0 or more"),
-        (["--no-encoder-normalize-before"], "is as in --input"),
-    ],
-)
-def test_refuses_options(refusal, tmp_path, words, part):
-    _, path = transformer(tmp_path)
-    assert part in refusal(path, *words)
-
-
-@pytest.mark.parametrize(
-    "name, value, part",
-    [
-        ("quant_noise_pq", 0.1, "--quant-noise-pq"),
-        ("cross_self_attention", True, "--cross-self-attention"),
-        ("base_layers", 1, "--base-layers"),
-        ("decoder_xformers_att_config", "{}", "--decoder-xformers-att-config"),
-        ("encoder_ffn_embed_dim", 40, "do not fit its own options"),
-    ],
-)
-def test_refuses_options_of_the_original(refusal, tmp_path, name, value, part):
-    """What sret_transformer has not, and options that contradict the tensors."""
-    _, path = transformer(tmp_path)
-    state = torch.load(path, weights_only=True)
-    setattr(state["cfg"]["model"], name, value)
-    torch.save(state, path)
-    assert part in refusal(path)
 
 
 SMALL = (
