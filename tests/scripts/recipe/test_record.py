@@ -1,7 +1,7 @@
 """scripts/recipe/record.py reads from checkpoints how far a training came."""
 
-import re
 import os
+import re
 
 import pytest
 import torch
@@ -41,19 +41,18 @@ def test_what_can_be_read_is_not_replaced(tmp_path):
         ('{"starts": [7]}', "run.json: 'starts' does not list the starts of a training"),
     ],
 )
-def test_a_record_of_the_wrong_shape(import_script, tmp_path, text, sentence):
+def test_a_record_of_the_wrong_shape(tmp_path, text, sentence):
     """One sentence that names file and key, whoever reads it."""
-    record = import_script("recipe.record")
     (tmp_path / "run.json").write_text(text)
     for read in (record.read, record.budget, record.seconds, lambda folder: record.check_same(folder, model="sret")):
         with pytest.raises(SystemExit, match=re.escape(sentence)):
             read(tmp_path)
 
 
-def test_times_that_are_none(import_script, tmp_path):
+def test_times_that_are_none(tmp_path):
     (tmp_path / "run.json").write_text('{"starts": [{"begun": "now", "ended": "then"}]}')
     with pytest.raises(SystemExit, match=r"run\.json: 'begun' and 'ended' hold no times"):
-        import_script("recipe.record").seconds(tmp_path)
+        record.seconds(tmp_path)
 
 
 def test_repair_takes_the_newest_sound_checkpoint(tmp_path):
