@@ -147,6 +147,20 @@ def test_new_weights_after_preparation_are_used(change):
         torch.testing.assert_close(hypotheses[0]["score"], expected[0]["score"], atol=1e-5, rtol=0)
 
 
+def test_a_model_quantised_by_torch_translates():
+    """``quantize_dynamic`` finds every linear layer, and int8 changes the output a little."""
+    model = build_sret()
+    quantised = torch.ao.quantization.quantize_dynamic(build_sret(), {torch.nn.Linear}, dtype=torch.qint8)
+    assert not any(type(module) is torch.nn.Linear for module in quantised.modules())
+    batch, targets = source(6)[None], target(5)[None]
+    expected, found = logits(model, batch, targets), logits(quantised, batch, targets)
+    assert 0 < (found - expected).norm() < 0.1 * expected.norm()
+    quantised.make_generation_fast_()
+    assert len(generate(quantised, batch)[0]) == 3
+    stepwise, _ = decode_stepwise(quantised, batch, targets)
+    torch.testing.assert_close(stepwise, found, atol=0.1 * float(found.abs().max()), rtol=0)
+
+
 def test_gradients_pass_through_incremental_decoding():
     """Decoding step by step with gradients, as training on one's own output does, gives those of the full pass."""
     model = build_sret(dropout=0.0).double()
