@@ -34,6 +34,8 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state = checkpoint_utils.load_checkpoint_to_cpu(str(path))
         complete = state["cfg"].model is not None
+    except SystemExit:  # says what is wrong
+        raise
     except Exception as error:  # of other forms fairseq raises nearly anything
         raise SystemExit(f"--input: {path} is no checkpoint of fairseq: {loading.sentence(error)}.") from error
     if not complete:

@@ -1,5 +1,6 @@
 """What this project refuses, in a sentence each: the exceptions, and checks that raise them."""
 
+import difflib
 from typing import Collection
 
 
@@ -42,6 +43,17 @@ def require_choice(args, name: str, choices: Collection[str]) -> None:
     require(value in choices, f"{flag} {value} must be one of {', '.join(choices)}.")
 
 
+def require_label_smoothing(value, who: str) -> None:
+    """Raise OptionError unless fairseq's ``--label-smoothing`` leaves a share to the right word."""
+    require(is_number(value) and 0 <= value < 1, f"--label-smoothing {value} must be from 0 to below 1.", who)
+
+
 def is_number(value) -> bool:
     """True for a finite int or float; bool is none."""
     return type(value) in (int, float) and value - value == 0
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """The end of a sentence about a name that is wrong, with the nearest right one if there is one."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else "."

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf, open_dict
 from sret_fairseq import coefficients, dictionaries, options
 from sret_fairseq.decoder import SretDecoder
 from sret_fairseq.encoder import SretEncoder
+from sret_fairseq.errors import require, suggestion
 from sret_fairseq.summary import summary_lines
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class SretTransformerModel(TransformerModel):
             OptionError: options that cannot be used.
         """
         if OmegaConf.is_config(args):  # from fairseq-hydra-train
+            refuse_unknown(args)
             # fairseq finds options that its own transformer has not in a Namespace only.
             namespace = argparse.Namespace(**OmegaConf.to_container(args, resolve=True))
             namespace.load_alignments = safe_getattr(getattr(task, "cfg", None), "load_alignments", False)
@@ -58,6 +60,8 @@ class SretTransformerModel(TransformerModel):
             # --layers counts blocks, also where fairseq has put the number of layers to keep, that of groups, in it.
             span = getattr(args, f"{side}_recursion_span")
             setattr(args, f"{side}_layers", len(getattr(model, side).layers) * span)
+        # For a criterion, which is built next and knows the task alone.
+        task.trained_passes = max(getattr(args, f"{side}_trained_recursions") for side in options.SIDES)
         dictionaries.bind(model, task)
         coefficients.follow(model)
         for line in summary_lines(model):
@@ -86,6 +90,21 @@ class SretTransformerModel(TransformerModel):
         finally:
             for side, number in zip(sides, before):
                 side.passes = number
+
+
+def refuse_unknown(args) -> None:
+    """Refuse options of a Hydra configuration that the model has not; fairseq would ignore them.
+
+    Raises:
+        OptionError: names the option, and the one that was probably meant.
+    """
+    parser = argparse.ArgumentParser(add_help=False)
+    SretTransformerModel.add_args(parser)
+    complete = argparse.Namespace()
+    base_architecture(complete)
+    known = {"_name", "arch", "load_alignments", *vars(complete), *(action.dest for action in parser._actions)}
+    for name in args:
+        require(name in known, f"there is no option model.{name}{suggestion(name, known)}")
 
 
 def finish(args, fairseq_architecture) -> None:

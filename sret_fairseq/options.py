@@ -5,7 +5,7 @@ model is built (Hydra, ``--model-overrides``, ``from_pretrained``), so each rule
 """
 
 import argparse
-from typing import List
+from typing import List, Set
 
 from fairseq.utils import safe_getattr
 
@@ -62,6 +62,14 @@ def add_args(parser) -> None:
     parser.add_argument("--decoder-chunk-size", type=int, metavar="S",
                         help="tokens of a chunk of --decoder-slices (default: 16)")
     # fmt: on
+
+
+def names() -> Set[str]:
+    """The names of this project's options, of those too that only a checkpoint has."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_args(parser)
+    of_checkpoints = {f"{side}_{name}" for side in SIDES for name in ("trained_recursions", "slices_along_passes")}
+    return {action.dest for action in parser._actions} | of_checkpoints | {"allow_untrained_passes"}
 
 
 def set_defaults(args) -> None:

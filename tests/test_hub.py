@@ -1,6 +1,7 @@
 """A trained model in Python: through hubconf.py and ``from_pretrained``, and what is said when something is missing."""
 
 import os
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -38,6 +39,23 @@ def test_translator_of_torch_hub(trained, monkeypatch):
     assert translator.bpe is not None and translator.cfg.generation.max_len_b == 4
     two = load(checkpoint=f"{checkpoint}{os.pathsep}{checkpoint}", data=str(trained.data))
     assert [type(model) for model in two.models] == [SretTransformerModel] * 2
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_two_dictionaries_are_enough(trained, tmp_path, stored):
+    """Without a text whose name tells the languages: the weights know them, or the digests of the dictionaries do."""
+    (tmp_path / "data").mkdir()
+    for language in ("xx", "yy"):
+        shutil.copy(trained.data / f"dict.{language}.txt", tmp_path / "data")
+    state = torch.load(trained.checkpoint)
+    assert state["cfg"]["task"]["source_lang"] is None
+    assert state["model"]._metadata[""]["languages"] == ["xx", "yy"]
+    if not stored:
+        del state["model"]._metadata[""]["languages"]
+    torch.save(state, tmp_path / "model.pt")
+    translator = load(checkpoint=tmp_path / "model.pt", data=tmp_path / "data")
+    assert translator.translate("a b c", **LENGTHS) == trained.hub.translate("a b c", **LENGTHS)
+    assert len(translator.task.source_dictionary) == len(trained.hub.task.source_dictionary)
 
 
 def test_missing_files(tmp_path):

@@ -1,10 +1,8 @@
 """Checkpoints of fairseq, read without fairseq, whose import takes seconds."""
 
 import functools
-import pickle
 import re
 import runpy
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -39,30 +37,9 @@ def package_file(name: str) -> dict[str, Any]:
 def load(path: Path) -> dict[str, Any]:
     """Return the contents of a checkpoint, or exit with one sentence.
 
-    Its checksums are verified; then the file is mapped: only the tensors that are used come into memory. A file of
-    torch's old format, which is no zip archive, has no checksums and cannot be mapped.
+    The file is mapped: only the tensors that are used come into memory. One of torch's old format cannot be.
     """
-    try:
-        package_file("patches/checkpoints.py")["verify"](path)
-        checkpoint = torch.load(path, map_location="cpu", mmap=zipfile.is_zipfile(path), weights_only=True)
-    except SystemExit:  # says which checksum is wrong
-        raise
-    except pickle.UnpicklingError as error:
-        culprit = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if culprit is None:
-            raise SystemExit(f"{path} cannot be read: it is damaged or no checkpoint.") from error
-        raise SystemExit(
-            f"{path} carries {culprit[1]}, which is not among the data that may stand in a checkpoint; "
-            f"the file was refused and none of its code was run."
-        ) from error
-    except OSError as error:
-        raise SystemExit(f"{path} cannot be read: {error.strerror or error}.") from error
-    except Exception as error:  # a damaged file makes torch raise nearly anything
-        raise SystemExit(f"{path} cannot be read: it is truncated, damaged or no checkpoint.") from error
-    model = checkpoint.get("model") if isinstance(checkpoint, dict) else None
-    if not model or not isinstance(model, dict) or not all(torch.is_tensor(tensor) for tensor in model.values()):
-        raise SystemExit(f"{path} is no checkpoint of fairseq: it holds no model.")
-    return checkpoint
+    return package_file("patches/checkpoints.py")["read"](path)
 
 
 def updates_of(checkpoint: dict[str, Any], path: Path) -> int:
@@ -92,9 +69,9 @@ def options_of(section: object) -> dict[str, Any]:
 
 def check_finite(model: dict[str, torch.Tensor], path: Path) -> None:
     """Exit with one sentence if a tensor of a model holds NaN or an infinity."""
-    for name, tensor in model.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise SystemExit(f"{path}: the tensor {name} holds NaN or infinity; the training diverged: leave it out.")
+    name = package_file("patches/checkpoints.py")["not_finite"](model)
+    if name is not None:
+        raise SystemExit(f"{path}: the tensor {name} holds NaN or infinity; the training diverged: leave it out.")
 
 
 def save(checkpoint: dict[str, Any], output: Path) -> None:

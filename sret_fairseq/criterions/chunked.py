@@ -11,7 +11,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 )
 from torch import Tensor
 
-from sret_fairseq.errors import OptionError, TrainingError
+from sret_fairseq.errors import OptionError, TrainingError, require_label_smoothing
 
 # Logits of one chunk: few enough for a CPU's caches; elsewhere enough for a large product of matrices.
 CHUNK_SIZE = {"cpu": 2**20}
@@ -119,6 +119,7 @@ class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     def __init__(self, task, sentence_avg, label_smoothing, ignore_prefix_size=0, report_accuracy=False):
         if report_accuracy:
             raise OptionError("--report-accuracy needs all logits at once; use label_smoothed_cross_entropy.")
+        require_label_smoothing(label_smoothing, "chunked_label_smoothed_cross_entropy")
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size)
 
     @staticmethod

@@ -24,7 +24,7 @@ from torch import Tensor
 from sret_fairseq import errors
 from sret_fairseq.criterions.teacher import Teacher, has_adaptive_softmax
 from sret_fairseq.criterions.teacher_cache import TeacherCache
-from sret_fairseq.errors import TrainingError, is_number
+from sret_fairseq.errors import TrainingError, is_number, require_label_smoothing
 
 
 @dataclass
@@ -107,6 +107,7 @@ class SoftDistillation(LabelSmoothedCrossEntropyCriterion):
         Raises:
             OptionError: an option or a teacher that cannot be used.
         """
+        require_label_smoothing(label_smoothing, "sret_soft_distillation")
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         temperature, vocabulary = distillation_temperature, len(task.target_dictionary)
         paths = [path for path in utils.split_paths(teacher or "") if path]

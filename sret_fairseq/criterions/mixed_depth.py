@@ -18,7 +18,7 @@ from torch import Tensor
 from sret_fairseq import errors
 from sret_fairseq.criterions.distillation import soft_cross_entropy
 from sret_fairseq.criterions.teacher import has_adaptive_softmax
-from sret_fairseq.errors import TrainingError, is_number
+from sret_fairseq.errors import TrainingError, is_number, require_label_smoothing
 
 require = functools.partial(errors.require, who="sret_mixed_depth")
 
@@ -88,11 +88,18 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
         mixed_depth_weight=1.0,
         mixed_depth_soft_labels=False,
     ):
+        require_label_smoothing(label_smoothing, "sret_mixed_depth")
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
         self.depths = parse_depths(mixed_depth)
         require(
             is_number(mixed_depth_weight) and mixed_depth_weight > 0,
             f"--mixed-depth-weight {mixed_depth_weight} must be more than 0, and finite.",
+        )
+        passes = getattr(task, "trained_passes", None)  # of a sret_transformer; others are refused with the first batch
+        require(
+            passes is None or self.depths[-1] < passes,
+            f"--mixed-depth {self.depths[-1]} must be fewer than the {passes} passes of --encoder-recursions and "
+            f"--decoder-recursions.",
         )
         self.weight = mixed_depth_weight
         self.soft_labels = mixed_depth_soft_labels
@@ -135,11 +142,6 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
             raise TrainingError("--criterion sret_mixed_depth trains a sret_transformer; choose such an --arch.")
         if has_adaptive_softmax(model):
             raise TrainingError("--criterion sret_mixed_depth knows no adaptive softmax; leave it out.")
-        if self.training and self.shallower(model) != self.depths:
-            raise TrainingError(
-                f"--mixed-depth {self.depths[-1]} must be fewer than the {most_passes(model)} passes of "
-                f"--encoder-recursions and --decoder-recursions."
-            )
         if getattr(model, "find_unused_parameters", False):
             raise TrainingError(
                 "--criterion sret_mixed_depth does not work with --find-unused-parameters; take --ddp-backend "

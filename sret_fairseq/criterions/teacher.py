@@ -16,6 +16,7 @@ from torch import Tensor
 from sret_fairseq import coefficients, dictionaries
 from sret_fairseq.errors import OptionError, TrainingError
 from sret_fairseq.options import SIDES
+from sret_fairseq.patches.checkpoints import CheckpointError, not_finite
 
 logger = logging.getLogger(__name__)
 LANGUAGES = ("source", "target")
@@ -60,7 +61,7 @@ class Teacher:
             (N, V) in float32, row by row of the batch.
 
         Raises:
-            TrainingError: a sentence is too long for a teacher.
+            TrainingError: a sentence is too long for a teacher, or its logits overflow.
         """
         if real.device != self.device:
             self.move(real.device)
@@ -72,6 +73,8 @@ class Teacher:
                 logits = model(**inputs)[0][real].float()
                 probabilities = torch.softmax(logits / temperature, dim=-1)
                 total = probabilities if total is None else total.add_(probabilities)
+        if not total.isfinite().all():
+            raise TrainingError("--teacher: its probabilities are no numbers; the logits overflow in float16.")
         return total.div_(len(self.models))
 
 
@@ -92,7 +95,9 @@ def load(path: str, task) -> FairseqEncoderDecoderModel:
             state.pop("task_state", None)
             # A copy of the task, since with --eval-bleu a task keeps a search with the last model that it built.
             model = checkpoint_utils.load_model_ensemble_and_task([path], task=copy.copy(task), state=state)[0][0]
-    except SystemExit:  # a sentence of this project's
+    except CheckpointError as error:
+        raise OptionError(f"--teacher {error}") from error
+    except SystemExit:  # another sentence of this project's
         raise
     except Exception as error:  # torch and fairseq raise nearly anything for a file that is something else
         reason = (str(error).splitlines() or [""])[0]
@@ -110,6 +115,8 @@ def load(path: str, task) -> FairseqEncoderDecoderModel:
         )
     if has_adaptive_softmax(model):
         raise OptionError(f"--teacher {path} has an adaptive softmax, which sret_soft_distillation does not know.")
+    if name := not_finite(model.state_dict()):
+        raise OptionError(f"--teacher {path}: its {name} holds NaN or infinite numbers; use another.")
     return model.eval().requires_grad_(False)
 
 

@@ -1,13 +1,24 @@
 """What is mended in fairseq and torch, a file each, so that it can go when the fault does."""
 
-from sret_fairseq.patches import checkpoints, fast_path, master_weights, precision, process_group, safe_globals
+from sret_fairseq.patches import (
+    copies,
+    fast_path,
+    hydra_refusals,
+    master_weights,
+    precision,
+    process_group,
+    reading,
+    safe_globals,
+)
 
 
 def apply() -> None:
     """Mend this process. Call it once the architectures are registered: ``--bf16`` is mended in each of them."""
     safe_globals.allow_fairseq_globals()
-    checkpoints.keep_checkpoints_whole()
+    reading.guard_checkpoints()
+    copies.copy_whole_files()
     precision.allow_bfloat16()
     fast_path.close_fast_path()
     master_weights.handle_copies_at_once()
+    hydra_refusals.end_with_the_sentence()
     process_group.leave_at_exit()

@@ -10,7 +10,9 @@ from fairseq.modules.quantization.scalar.modules import IntLinear
 
 from sret_fairseq.criterions import chunked as criterion
 from sret_fairseq.criterions.chunked import ChunkedLabelSmoothedCrossEntropy
-from sret_fairseq.errors import TrainingError
+from sret_fairseq.criterions.distillation import SoftDistillation
+from sret_fairseq.criterions.mixed_depth import MixedDepthCriterion
+from sret_fairseq.errors import OptionError, TrainingError
 from support.criterions import sample
 from support.models import Task, build_fairseq, build_sret
 
@@ -98,6 +100,15 @@ def test_evaluation_keeps_no_gradient():
         loss, _, logged = ChunkedLabelSmoothedCrossEntropy(Task(), False, 0.1)(model, sample())
     trained = losses_and_gradients(ChunkedLabelSmoothedCrossEntropy, model, 0.1)[0]
     assert not loss.requires_grad and float(logged["loss"]) == pytest.approx(trained["loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, float("nan")])
+@pytest.mark.parametrize("kind", [ChunkedLabelSmoothedCrossEntropy, SoftDistillation, MixedDepthCriterion])
+def test_label_smoothing_leaves_a_share_to_the_right_word(kind, smoothing):
+    """In every criterion of this project."""
+    more = {"teacher": None} if kind is SoftDistillation else {}
+    with pytest.raises(OptionError, match=f"--label-smoothing {smoothing} must be from 0 to below 1"):
+        kind(Task(), False, smoothing, **more)
 
 
 def test_refusals():

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEntropyCriterion
+from fairseq.tasks.translation import TranslationTask
 
 from sret_fairseq.criterions.mixed_depth import MixedDepthCriterion, soft_label_loss
 from sret_fairseq.errors import OptionError, TrainingError
@@ -154,9 +155,7 @@ def test_what_is_no_list_of_depths_is_refused(depths):
 
 
 def test_other_refusals():
-    """As many passes as there are, a weight of nothing, and models that are not recursive."""
-    with pytest.raises(TrainingError, match="--mixed-depth 3 must be fewer than the 3 passes"):
-        mixed("1,3")(build_sret(**PASSES), sample())
+    """A weight of nothing, and models that are not recursive."""
     for weight in (0.0, float("inf"), float("nan")):
         with pytest.raises(OptionError, match=f"--mixed-depth-weight {weight} must be more than 0"):
             mixed(weight=weight)
@@ -176,10 +175,17 @@ def test_trains_and_resumes(data, tmp_path):
     assert whole["cfg"]["model"].encoder_trained_recursions == 3
 
 
+def test_as_many_passes_as_there_are_are_refused_before_any_data_are_read(data, tmp_path, monkeypatch):
+    """The criterion knows the passes of the model that was built before it."""
+    monkeypatch.setattr(TranslationTask, "load_dataset", lambda *_, **__: pytest.fail("data were read"))
+    with pytest.raises(OptionError, match="sret_mixed_depth: --mixed-depth 2 must be fewer than the 2 passes"):
+        train(data, tmp_path, "--criterion sret_mixed_depth --mixed-depth 1,2 --max-update 1")
+
+
 def test_a_refusal_in_training_leaves_no_crash_file(data, tmp_path):
     """fairseq stores crash.pt, the whole model, for every Exception of a training step."""
-    with pytest.raises(SystemExit, match="must be fewer than the 2 passes"):
-        train(data, tmp_path, "--criterion sret_mixed_depth --mixed-depth 2 --max-update 1")
+    with pytest.raises(SystemExit, match="knows no adaptive softmax"):
+        train(data, tmp_path, "--criterion sret_mixed_depth --adaptive-softmax-cutoff 5 --max-update 1")
     assert not list(tmp_path.rglob("*.pt"))
 
 

@@ -68,11 +68,13 @@ def test_files_are_refused(tmp_path, teachers):
     (tmp_path / "empty.pt").write_text("")
     refused(tmp_path / "empty.pt", "no checkpoint")
     torch.save({"weights": torch.ones(2)}, tmp_path / "other.pt")
-    refused(tmp_path / "other.pt", "no checkpoint")
+    refused(tmp_path / "other.pt", "no fairseq checkpoint: it holds no model")
     whole = Path(teachers[0]).read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
     refused(tmp_path / "cut.pt", "is damaged")
-    refused(save(tmp_path / "weights.pt", build_sret()), "no checkpoint")  # weights of another architecture
+    refused(
+        save(tmp_path / "weights.pt", build_sret()), "cannot be loaded: RuntimeError: Error"
+    )  # of another architecture
 
 
 def test_dictionaries_are_refused(tmp_path, teachers):
@@ -100,6 +102,24 @@ def test_adaptive_softmax_is_refused(tmp_path, teachers):
     refused(save(tmp_path / "adaptive.pt", model, **adaptive), "has an adaptive softmax")
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_teacher_with_numbers_that_are_none_is_refused(tmp_path, number):
+    """Before its first batch, by the name of a tensor."""
+    model = build_fairseq()
+    with torch.no_grad():
+        model.decoder.layers[1].fc1.bias[3] = number
+    refused(save(tmp_path / "nan.pt", model), "its decoder.layers.1.fc1.bias holds NaN or infinite numbers")
+
+
+def test_overflow_is_noticed_without_a_cache(teachers):
+    """As logits do in float16 on a GPU."""
+    built = criterion(teachers[:1])
+    with torch.no_grad():
+        built.teacher.models[0].decoder.output_projection.weight.fill_(float("inf"))
+    with pytest.raises(SystemExit, match="no numbers"):
+        built(build_sret(), sample())
+
+
 def test_sentences_too_long_for_the_teacher(tmp_path):
     """Longer than its positions: a sentence that tells the limits."""
     path = save(tmp_path / "short.pt", build_fairseq(max_source_positions=8), max_source_positions=8)
@@ -110,5 +130,5 @@ def test_sentences_too_long_for_the_teacher(tmp_path):
 def test_nothing_in_a_teacher_is_run(tmp_path):
     """A checkpoint with code in it is refused before the code runs."""
     torch.save({"model": Payload(tmp_path / "made")}, tmp_path / "payload.pt")
-    refused(tmp_path / "payload.pt", "no checkpoint")
+    refused(tmp_path / "payload.pt", "carries posix.mkdir, which is not among the data")
     assert not (tmp_path / "made").exists()
