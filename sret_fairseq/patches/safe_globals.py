@@ -1,6 +1,7 @@
 """Which classes torch may rebuild when it reads fairseq's checkpoints with ``weights_only=True``.
 
-The list holds data only: whatever is missing from it is refused by ``torch.load`` before any of its code runs.
+The list holds data only: whatever is missing from it is refused by ``torch.load`` before any of its code runs. What
+fairseq does with the data is another matter: see checkpoints.py.
 Resuming on several GPUs needs ``--load-checkpoint-on-all-dp-ranks``: without it fairseq sends the checkpoint from the
 first process to the others as pickled omegaconf objects, which are not on the list.
 
