@@ -7,7 +7,7 @@ import sys
 from benchmarks import options
 
 
-def main():
+def main() -> None:
     """Run the command line."""
     settings = options.parse(sys.argv[1:])
     os.environ["OMP_NUM_THREADS"] = str(settings.threads)  # before torch is imported; child processes inherit it

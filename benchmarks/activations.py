@@ -1,6 +1,7 @@
 """Peak memory of training by virtual depth, with and without --checkpoint-activations, beside fairseq's transformer."""
 
-from typing import Dict, List, Optional, Tuple
+import argparse
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def systems(depth: int) -> Dict[str, str]:
     }
 
 
-def peak(size: str, words: str, settings) -> Optional[float]:
+def peak(size: str, words: str, settings: argparse.Namespace) -> Optional[float]:
     """MiB, or None for what does not fit."""
     try:
         sample = memory.measure(size, words, "label_smoothed_cross_entropy", settings)
@@ -52,7 +53,7 @@ def growth(points: List[Tuple[float, float]]) -> float:
     return float(np.interp((most - middle) / (middle - least), ratios, powers))
 
 
-def run(settings) -> Report:
+def run(settings: argparse.Namespace) -> Report:
     """All sizes, depths and systems."""
     depths = (12, 36) if settings.quick else (12, 36, 108, 324, 1008)
     names = list(systems(depths[0]))
@@ -74,7 +75,7 @@ def run(settings) -> Report:
     return Report(rows, table, [*NOTES, *fits], lambda axes: draw(axes, curves))
 
 
-def draw(axes, curves) -> None:
+def draw(axes: Any, curves: Dict[str, List[Tuple[float, float]]]) -> None:
     """The memory over the depth, both on logarithmic scales."""
     draw_lines(axes, curves, "virtual depth", "MiB")
     axes.set(xscale="log", yscale="log")

@@ -1,5 +1,6 @@
 """Sentences/s of beam search with fairseq's SequenceGenerator, every translation of the same length."""
 
+import argparse
 from typing import List, Optional
 
 import torch
@@ -7,7 +8,7 @@ from fairseq.sequence_generator import SequenceGenerator
 
 from benchmarks import devices, models
 from benchmarks.batches import sources
-from benchmarks.comparison import Goal
+from benchmarks.comparison import Comparison, Goal
 from benchmarks.report import Report, comparisons_report
 
 BEAM = 5
@@ -74,7 +75,7 @@ class Translator:
             raise SystemExit(f"benchmarks: translations of {sorted(found)} tokens instead of {self.length + 1}.")
 
 
-def run(settings) -> Report:
+def run(settings: argparse.Namespace) -> Report:
     """Every variant of B against A, one sentence at a time and many."""
     length = 6 if settings.quick else 25
     comparisons = []
@@ -111,7 +112,7 @@ def cut(sentences: dict, batch: int) -> List[dict]:
     return parts
 
 
-def parameter_notes(comparisons) -> List[str]:
+def parameter_notes(comparisons: List[Comparison]) -> List[str]:
     """The parameters of A and of each variant, one line each."""
     lines = {}
     for comparison in comparisons:

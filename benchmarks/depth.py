@@ -1,10 +1,12 @@
 """Cost by the number of passes, and how far it is from a straight line."""
 
+import argparse
 import statistics
 from typing import Callable, Dict, List
 
 import numpy as np
 import torch
+from torch import nn
 
 from benchmarks import devices, models
 from benchmarks.batches import sources
@@ -19,7 +21,7 @@ NOTES = [
 ]
 
 
-def decoder_steps(model, batch: dict, steps: int) -> Callable[[], None]:
+def decoder_steps(model: nn.Module, batch: dict, steps: int) -> Callable[[], None]:
     """A function that decodes so many tokens one by one, with the caches but without a search."""
     rows = batch["src_tokens"].size(0)
     tokens = batch["src_tokens"].new_full((rows, steps), models.dictionary().eos())
@@ -27,7 +29,7 @@ def decoder_steps(model, batch: dict, steps: int) -> Callable[[], None]:
         encoded = model.eval().encoder(batch["src_tokens"], src_lengths=batch["src_lengths"])
 
     @torch.no_grad()
-    def run():
+    def run() -> None:
         model.eval()
         state = {}
         for length in range(1, steps + 1):
@@ -36,7 +38,7 @@ def decoder_steps(model, batch: dict, steps: int) -> Callable[[], None]:
     return run
 
 
-def model_of(size: str, passes: int, device: str):
+def model_of(size: str, passes: int, device: str) -> nn.Module:
     """A model with so many passes a side."""
     words = f"{models.UNSLICED} --encoder-recursions {passes} --decoder-recursions {passes}"
     return models.build(size, words, device).on_device()
@@ -54,7 +56,7 @@ def fit(passes: List[int], costs: List[float]) -> dict:
     }
 
 
-def run(settings) -> Report:
+def run(settings: argparse.Namespace) -> Report:
     """All sizes and operations, over the numbers of passes."""
     depths = (1, 2, 4) if settings.quick else (1, 2, 3, 4, 6, 8, 12, 16)
     steps = 4 if settings.quick else 20
@@ -87,12 +89,14 @@ def run(settings) -> Report:
     return Report(rows, table, [*NOTES, *fits], lambda axes: draw_lines(axes, curves, "passes", "ms"))
 
 
-def milliseconds(name: str, runs: Dict[int, Callable[[], None]], settings) -> Dict[int, List[float]]:
+def milliseconds(
+    name: str, runs: Dict[int, Callable[[], None]], settings: argparse.Namespace
+) -> Dict[int, List[float]]:
     """Samples of every depth, measured in turn."""
     calls = {passes: devices.calls_for(run, settings) for passes, run in runs.items()}
 
     def measure(passes: int) -> float:
-        def all_calls():
+        def all_calls() -> None:
             for _ in range(calls[passes]):
                 runs[passes]()
 

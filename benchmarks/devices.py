@@ -1,10 +1,11 @@
 """Time, floating-point operations and the speed of matrix products, on a CPU and on a GPU."""
 
+import argparse
 import logging
 import time
 import warnings
 from functools import lru_cache
-from typing import Callable, List, Tuple
+from typing import Any, Callable, List, Tuple
 
 import torch
 
@@ -17,7 +18,7 @@ COUNTED = (
 )
 
 
-def prepare(settings) -> None:
+def prepare(settings: argparse.Namespace) -> None:
     """Set the number of threads, silence fairseq, and refuse a GPU that is not there."""
     # Before fairseq is imported, which would set DEBUG; and it warns of its own old ways to call torch and Hydra.
     logging.basicConfig(level=logging.WARNING)
@@ -66,7 +67,7 @@ def matrix_product_rate() -> float:
     size = 8192
     left, right = (torch.randn(size, size, device="cuda", dtype=dtype("cuda")) for _ in range(2))
 
-    def run():
+    def run() -> None:
         for _ in range(10):
             left @ right
 
@@ -74,7 +75,7 @@ def matrix_product_rate() -> float:
     return 10 * 2 * size**3 / min(seconds(run, "cuda") for _ in range(5))
 
 
-def calls_for(run: Callable[[], object], settings) -> int:
+def calls_for(run: Callable[[], object], settings: argparse.Namespace) -> int:
     """How many calls make a sample long enough to be timed: about a fifth of a second. Warms up."""
     run()
     return 1 if settings.quick else max(1, round(0.2 / seconds(run, settings.device)))
@@ -85,9 +86,9 @@ def compare(
     runs: Tuple[Callable, Callable],
     work: float,
     unit: str,
-    settings,
+    settings: argparse.Namespace,
     goal: Goal | None = None,
-    **facts,
+    **facts: Any,
 ) -> Comparison:
     """Compare the speed of two functions that do the same work.
 
@@ -103,8 +104,8 @@ def compare(
     counts = tuple(map(flops, runs))
     calls = max(calls_for(run, settings) for run in runs)
 
-    def rate(run) -> float:
-        def all_calls():
+    def rate(run: Callable[[], object]) -> float:
+        def all_calls() -> None:
             for _ in range(calls):
                 run()
 

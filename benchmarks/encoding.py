@@ -3,9 +3,10 @@
 from typing import Callable, Dict
 
 import torch
+from torch import Tensor, nn
 
 
-def operations(model, batch: dict) -> Dict[str, Callable[[], None]]:
+def operations(model: nn.Module, batch: dict) -> Dict[str, Callable[[], None]]:
     """By name, functions that run the encoder once on a batch of sources.
 
     Args:
@@ -14,15 +15,15 @@ def operations(model, batch: dict) -> Dict[str, Callable[[], None]]:
     """
     encoder = model.encoder
 
-    def encode():
+    def encode() -> Tensor:
         return encoder(batch["src_tokens"], src_lengths=batch["src_lengths"])["encoder_out"][0]
 
     @torch.no_grad()
-    def forward():
+    def forward() -> None:
         encoder.eval()
         encode()
 
-    def training_step():
+    def training_step() -> None:
         encoder.train()
         out = encode()
         # Any gradient but that of the sum, which the final LayerNorm turns into rounding errors near zero.

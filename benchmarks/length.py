@@ -1,6 +1,7 @@
 """The encoder's forward pass and training step by source length: sliced against unsliced."""
 
-from typing import Optional
+import argparse
+from typing import Any, Dict, List, Optional, Tuple
 
 from benchmarks import devices, models
 from benchmarks.batches import sources
@@ -22,7 +23,7 @@ def goal(length: int, slices: int) -> Optional[Goal]:
     return Goal(1.6) if (length, slices) == (2048, 4) else Goal(0.98)
 
 
-def run(settings) -> Report:
+def run(settings: argparse.Namespace) -> Report:
     """All lengths, slices and operations."""
     lengths = (32, 64) if settings.quick else tuple(32 * 2**power for power in range(8))
     tokens = 64 if settings.quick else 32_768 if settings.device == "cuda" else 1024
@@ -55,7 +56,7 @@ def run(settings) -> Report:
     return report
 
 
-def draw(axes, curves) -> None:
+def draw(axes: Any, curves: Dict[str, List[Tuple[float, float]]]) -> None:
     """The ratios over the lengths, which double from one to the next."""
     draw_lines(axes, curves, "source length", "speed, sliced / unsliced")
     axes.set_xscale("log", base=2)

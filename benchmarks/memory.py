@@ -4,11 +4,13 @@ Run as a program (``python -m benchmarks.memory SIZE DEVICE MAX_TOKENS CRITERION
 prints two numbers of bytes.
 """
 
+import argparse
 import json
 import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import List
 
 import torch
 
@@ -71,7 +73,7 @@ def leave_the_machine_some() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
 
 
-def measure_here(size: str, device: str, tokens: str, criterion: str, words) -> dict:
+def measure_here(size: str, device: str, tokens: str, criterion: str, words: List[str]) -> dict:
     """Train in this process; bytes by the names in PARTS."""
     (batch,) = training_batches(int(tokens), count=1)
     meter = Meter(device)
@@ -87,7 +89,7 @@ def measure_here(size: str, device: str, tokens: str, criterion: str, words) -> 
     return dict(zip(PARTS, (meter.peak() - imported, meter.peak() - built)))
 
 
-def measure(size: str, words: str, criterion: str, settings) -> dict:
+def measure(size: str, words: str, criterion: str, settings: argparse.Namespace) -> dict:
     """``measure_here`` in a new process.
 
     Raises:
@@ -101,7 +103,7 @@ def measure(size: str, words: str, criterion: str, settings) -> dict:
     return json.loads(run.stdout.splitlines()[-1])
 
 
-def run(settings) -> Report:
+def run(settings: argparse.Namespace) -> Report:
     """Every variant of B, and A, in turn."""
     comparisons = []
     for size in settings.sizes:

@@ -121,7 +121,7 @@ def encoder_recursion(size: str, decoder_blocks: int, passes: int = 3) -> str:
         ValueError: no number of encoder blocks comes within 3 % of A's parameters, embeddings apart.
     """
 
-    def words(encoder_blocks):
+    def words(encoder_blocks: int) -> str:
         return (
             f"{NO_NLL} --encoder-layers {encoder_blocks} --encoder-recursions {passes} "
             f"--decoder-layers {decoder_blocks} --decoder-recursions 1"

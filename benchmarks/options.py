@@ -3,6 +3,7 @@
 import argparse
 import os
 from pathlib import Path
+from typing import List
 
 from common import output
 
@@ -20,7 +21,7 @@ SIZES = ("tiny", "base", "big")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def parse(words):
+def parse(words: List[str]) -> argparse.Namespace:
     """Read the command line; the defaults depend on the device and on --quick."""
     parser = argparse.ArgumentParser(
         prog="benchmarks/run.sh",
@@ -60,14 +61,14 @@ def parse(words):
     return settings
 
 
-def count(text):
+def count(text: str) -> int:
     """A whole number of at least 1."""
     if not (text.isascii() and text.isdigit() and int(text) >= 1):
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
     return int(text)
 
 
-def sizes(text):
+def sizes(text: str) -> List[str]:
     """Names of sizes, separated by commas."""
     names = text.split(",")
     for name in names:

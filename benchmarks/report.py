@@ -1,12 +1,13 @@
 """What a benchmark leaves: a table, a JSON file with every sample, and a picture."""
 
+import argparse
 import datetime
 import os
 import shlex
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Tuple
 
 import torch
 
@@ -55,7 +56,7 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
-def draw_bars(axes, comparisons: List[Comparison]) -> None:
+def draw_bars(axes: Any, comparisons: List[Comparison]) -> None:
     """A bar for each ratio with its range, and a mark at its goal."""
     axes.figure.set_size_inches(9, 1.5 + 0.3 * len(comparisons))
     places = range(len(comparisons))
@@ -72,7 +73,7 @@ def draw_bars(axes, comparisons: List[Comparison]) -> None:
     axes.set_xlabel("ratio B / A (of seconds A / B)")
 
 
-def draw_lines(axes, curves: Dict[str, List[Tuple[float, float]]], x_label: str, y_label: str) -> None:
+def draw_lines(axes: Any, curves: Dict[str, List[Tuple[float, float]]], x_label: str, y_label: str) -> None:
     """Curves by name; those named ``..., line`` are fits and stay without marks."""
     for name, points in curves.items():
         axes.plot(*zip(*points), "--" if name.endswith(", line") else "o-", markersize=3, label=name)
@@ -81,7 +82,7 @@ def draw_lines(axes, curves: Dict[str, List[Tuple[float, float]]], x_label: str,
     axes.legend(fontsize=7)
 
 
-def write(report: Report, settings) -> None:
+def write(report: Report, settings: argparse.Namespace) -> None:
     """Print the table; write JSON and picture, each whole or not at all."""
     quick = "-quick" if settings.quick else ""
     stem = settings.out / f"{settings.benchmark}-{settings.device}{quick}"
@@ -101,7 +102,7 @@ def write_picture(report: Report, path: Path, title: str) -> None:
     output.save_figure(figure, path)
 
 
-def circumstances(settings) -> dict:
+def circumstances(settings: argparse.Namespace) -> dict:
     """What the numbers depend on: command, date, code, versions, machine and settings."""
     machine = provenance.hardware()
     del machine["host"]

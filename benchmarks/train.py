@@ -1,6 +1,7 @@
 """Training tokens/s: forward, loss, backward, clipping and Adam, as fairseq's Trainer runs an update."""
 
-from typing import Dict, Tuple
+import argparse
+from typing import Callable, Dict, List, Tuple
 
 from benchmarks import devices, models
 from benchmarks.batches import training_batches
@@ -15,7 +16,7 @@ NOTES = [
 ]
 
 
-def max_tokens(settings) -> int:
+def max_tokens(settings: argparse.Namespace) -> int:
     """Tokens of a batch, padding included."""
     return 256 if settings.quick else 25_600 if settings.device == "cuda" else 1024
 
@@ -39,18 +40,18 @@ def trainings() -> Dict[str, Tuple[str, str]]:
     }
 
 
-def updates(system: models.System, batches):
+def updates(system: models.System, batches: List[dict]) -> Callable[[], None]:
     """A function that trains one update on each batch."""
     trainer = system.trainer()
 
-    def run():
+    def run() -> None:
         for batch in batches:
             trainer.train_step([batch])
 
     return run
 
 
-def run(settings) -> Report:
+def run(settings: argparse.Namespace) -> Report:
     """Every variant of B against A."""
     batches = training_batches(max_tokens(settings), count=2 if settings.quick else 5)
     tokens = sum(batch["ntokens"] for batch in batches)

@@ -6,7 +6,7 @@ It imports no fairseq before a model is followed, so that a script that only rea
 import functools
 import re
 import weakref
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -88,7 +88,9 @@ def adding_coefficients(log: Callable) -> Callable:
     """fairseq's ``TensorboardProgressBarWrapper.log``, which training calls, logging the coefficients too."""
 
     @functools.wraps(log)
-    def log_with_coefficients(self, stats, tag=None, step=None):
+    def log_with_coefficients(
+        self: Any, stats: Dict[str, Any], tag: Optional[str] = None, step: Optional[int] = None
+    ) -> None:
         model = followed and followed()
         if model is not None:
             self._log_to_tensorboard(scalars(model), tag, step)

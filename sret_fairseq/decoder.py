@@ -1,8 +1,9 @@
 """The recursive decoder: fairseq's Transformer decoder with recursion groups for layers."""
 
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.models.transformer.transformer_config import TransformerConfig
 from fairseq.models.transformer.transformer_decoder import TransformerDecoderBase
 from fairseq.utils import safe_getattr
@@ -27,7 +28,7 @@ class SretDecoder(TransformerDecoderBase):
         no_encoder_attn: leave out the cross-attention.
     """
 
-    def __init__(self, args, dictionary, embed_tokens: nn.Embedding, no_encoder_attn: bool = False):
+    def __init__(self, args: Any, dictionary: Dictionary, embed_tokens: nn.Embedding, no_encoder_attn: bool = False):
         cfg = TransformerConfig.from_namespace(args)
         blocks = cfg.decoder.layers
         cfg.decoder.layers = group_count(cfg, "decoder")
@@ -42,11 +43,11 @@ class SretDecoder(TransformerDecoderBase):
         self.alignments_are_trained: bool = bool(safe_getattr(args, "load_alignments", False))
         self.plain_numbers: Optional[PlainNumbers] = None
 
-    def build_decoder_layer(self, cfg, no_encoder_attn: bool = False) -> nn.Module:
+    def build_decoder_layer(self, cfg: Any, no_encoder_attn: bool = False) -> nn.Module:
         """One recursion group."""
         return wrap_for_fairseq(RecursionGroup(cfg, "decoder", cross_attention=not no_encoder_attn), cfg)
 
-    def make_generation_fast_(self, **_) -> None:
+    def make_generation_fast_(self, **_: Any) -> None:
         """Read the coefficients as plain numbers from now on; fairseq calls this before it translates."""
         self.plain_numbers = PlainNumbers(self)
 

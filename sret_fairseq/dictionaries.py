@@ -13,12 +13,13 @@ import hashlib
 import itertools
 import logging
 from pathlib import Path
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, List, Tuple
 
 from fairseq.data import Dictionary
+from fairseq.tasks import FairseqTask
 from fairseq.utils import safe_getattr, split_paths
 from omegaconf import OmegaConf, open_dict
-from torch import nn
+from torch import Tensor, nn
 
 from sret_fairseq.errors import OptionError
 
@@ -30,12 +31,12 @@ class ForeignDictionary(SystemExit):
     """Weights that belong to other dictionaries. No Exception, since fairseq would put another message in its place."""
 
 
-def digest(dictionary) -> str:
+def digest(dictionary: Dictionary) -> str:
     """The SHA-256 of a fairseq Dictionary's entries, in order."""
     return hashlib.sha256("\n".join(dictionary.symbols).encode()).hexdigest()
 
 
-def bind(model: nn.Module, task) -> None:
+def bind(model: nn.Module, task: FairseqTask) -> None:
     """Make a model store the digests of its task's dictionaries, and refuse weights that were stored with others.
 
     It stores the languages too, and has those of the weights that it loads as ``trained_languages``.
@@ -50,13 +51,22 @@ def bind(model: nn.Module, task) -> None:
     model.register_load_state_dict_pre_hook(compare)
 
 
-def store(model, state_dict, prefix, metadata) -> None:
+def store(model: nn.Module, state_dict: Dict[str, Tensor], prefix: str, metadata: Dict[str, Any]) -> None:
     """torch calls this after it has filled a state dict."""
     metadata["dictionaries"] = dict(model.dictionary_digests)
     metadata["languages"] = list(model.languages)
 
 
-def compare(model, state_dict, prefix, metadata, strict, missing, unexpected, errors) -> None:
+def compare(
+    model: nn.Module,
+    state_dict: Dict[str, Tensor],
+    prefix: str,
+    metadata: Dict[str, Any],
+    strict: bool,
+    missing: List[str],
+    unexpected: List[str],
+    errors: List[str],
+) -> None:
     """torch calls this before it loads a state dict.
 
     Raises:

@@ -1,8 +1,9 @@
 """The recursive encoder: fairseq's Transformer encoder with recursion groups for layers."""
 
-from typing import Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 import torch
+from fairseq.data import Dictionary
 from fairseq.models.transformer.transformer_config import TransformerConfig
 from fairseq.models.transformer.transformer_encoder import TransformerEncoderBase
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ class SretEncoder(TransformerEncoderBase):
         embed_tokens: the source embedding.
     """
 
-    def __init__(self, args, dictionary, embed_tokens: nn.Embedding):
+    def __init__(self, args: Any, dictionary: Dictionary, embed_tokens: nn.Embedding):
         cfg = TransformerConfig.from_namespace(args)
         blocks = cfg.encoder.layers
         cfg.encoder.layers = group_count(cfg, "encoder")
@@ -42,11 +43,11 @@ class SretEncoder(TransformerEncoderBase):
         self.encoded: int = 0  # sentences so far, so that each has a number of its own
         self.plain_numbers: Optional[PlainNumbers] = None
 
-    def build_encoder_layer(self, cfg) -> nn.Module:
+    def build_encoder_layer(self, cfg: Any) -> nn.Module:
         """One recursion group."""
         return wrap_for_fairseq(RecursionGroup(cfg, "encoder", cross_attention=False), cfg)
 
-    def make_generation_fast_(self, **_) -> None:
+    def make_generation_fast_(self, **_: Any) -> None:
         """Read the coefficients as plain numbers from now on; fairseq calls this before it translates."""
         self.plain_numbers = PlainNumbers(self)
 

@@ -1,7 +1,7 @@
 """What this project refuses, in a sentence each: the exceptions, and checks that raise them."""
 
 import difflib
-from typing import Collection
+from typing import Any, Collection
 
 
 class OptionError(SystemExit, ValueError):
@@ -25,30 +25,30 @@ def require(holds: bool, sentence: str, who: str = "sret_transformer") -> None:
         raise OptionError(f"{who}: {sentence}")
 
 
-def require_count(args, name: str) -> None:
+def require_count(args: Any, name: str) -> None:
     """Raise OptionError unless an option is a whole number, 1 or more."""
     value, flag = getattr(args, name), "--" + name.replace("_", "-")
     require(type(value) is int and value >= 1, f"{flag} {value} must be a whole number, 1 or more.")
 
 
-def require_switch(args, name: str) -> None:
+def require_switch(args: Any, name: str) -> None:
     """Raise OptionError unless an option is True or False; the text "false" would count as true."""
     value = getattr(args, name)
     require(type(value) is bool, f"{name} {value!r} must be True or False, without quotes.")
 
 
-def require_choice(args, name: str, choices: Collection[str]) -> None:
+def require_choice(args: Any, name: str, choices: Collection[str]) -> None:
     """Raise OptionError unless an option has one of its words."""
     value, flag = getattr(args, name), "--" + name.replace("_", "-")
     require(value in choices, f"{flag} {value} must be one of {', '.join(choices)}.")
 
 
-def require_label_smoothing(value, who: str) -> None:
+def require_label_smoothing(value: Any, who: str) -> None:
     """Raise OptionError unless fairseq's ``--label-smoothing`` leaves a share to the right word."""
     require(is_number(value) and 0 <= value < 1, f"--label-smoothing {value} must be from 0 to below 1.", who)
 
 
-def is_number(value) -> bool:
+def is_number(value: Any) -> bool:
     """True for a finite int or float; bool is none."""
     return type(value) in (int, float) and value - value == 0
 

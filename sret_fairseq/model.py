@@ -3,12 +3,16 @@
 import argparse
 import contextlib
 import logging
+from typing import Any, Callable, Iterator
 
+from fairseq.data import Dictionary
 from fairseq.models import register_model, register_model_architecture
 from fairseq.models.transformer import TransformerModel
 from fairseq.models.transformer import transformer_legacy as fairseq_architectures
+from fairseq.tasks import FairseqTask
 from fairseq.utils import safe_getattr
 from omegaconf import OmegaConf, open_dict
+from torch import nn
 
 from sret_fairseq import coefficients, dictionaries, options
 from sret_fairseq.decoder import SretDecoder
@@ -33,13 +37,13 @@ class SretTransformerModel(TransformerModel):
         return {}
 
     @classmethod
-    def add_args(cls, parser):
+    def add_args(cls, parser: argparse.ArgumentParser):
         """Add the options of fairseq's transformer and this project's."""
         TransformerModel.add_args(parser)
         options.add_args(parser)
 
     @classmethod
-    def build_model(cls, args, task):
+    def build_model(cls, args: Any, task: FairseqTask):
         """Build a model and log what it is made of.
 
         Raises:
@@ -69,17 +73,17 @@ class SretTransformerModel(TransformerModel):
         return model
 
     @classmethod
-    def build_encoder(cls, args, src_dict, embed_tokens):
+    def build_encoder(cls, args: Any, src_dict: Dictionary, embed_tokens: nn.Embedding):
         """The recursive encoder."""
         return SretEncoder(args, src_dict, embed_tokens)
 
     @classmethod
-    def build_decoder(cls, args, tgt_dict, embed_tokens):
+    def build_decoder(cls, args: Any, tgt_dict: Dictionary, embed_tokens: nn.Embedding):
         """The recursive decoder."""
         return SretDecoder(args, tgt_dict, embed_tokens, no_encoder_attn=args.no_cross_attention)
 
     @contextlib.contextmanager
-    def at_passes(self, passes: int):
+    def at_passes(self, passes: int) -> Iterator[None]:
         """Inside the block, run only the first ``passes`` passes a side, as a model with so few does."""
         sides = (self.encoder, self.decoder)
         before = [side.passes for side in sides]
@@ -92,7 +96,7 @@ class SretTransformerModel(TransformerModel):
                 side.passes = number
 
 
-def refuse_unknown(args) -> None:
+def refuse_unknown(args: Any) -> None:
     """Refuse options of a Hydra configuration that the model has not; fairseq would ignore them.
 
     Raises:
@@ -107,7 +111,7 @@ def refuse_unknown(args) -> None:
         require(name in known, f"there is no option model.{name}{suggestion(name, known)}")
 
 
-def finish(args, fairseq_architecture) -> None:
+def finish(args: Any, fairseq_architecture: Callable[[Any], None]) -> None:
     """Complete an architecture with this project's defaults and those of its namesake in fairseq, and check it."""
     # 3 blocks a side: with the default 2 passes as deep as the 6 layers of fairseq's.
     options.default(args, "encoder_layers", 3)
@@ -118,13 +122,13 @@ def finish(args, fairseq_architecture) -> None:
 
 
 @register_model_architecture("sret_transformer", "sret_transformer")
-def base_architecture(args):
+def base_architecture(args: Any) -> None:
     """Width 512, FFN 2048, 8 heads, virtual depth 6+6."""
     finish(args, fairseq_architectures.base_architecture)
 
 
 @register_model_architecture("sret_transformer", "sret_transformer_tiny")
-def tiny_architecture(args):
+def tiny_architecture(args: Any) -> None:
     """Width 128, FFN 256, 4 heads, virtual depth 6+6; the size used for Multi30k."""
     options.default(args, "encoder_embed_dim", 128)
     options.default(args, "encoder_ffn_embed_dim", 256)
@@ -133,7 +137,7 @@ def tiny_architecture(args):
     finish(args, fairseq_architectures.base_architecture)
 
 
-def deep_architecture(args, width: int, heads: int, blocks: int, passes: int, nll_ratio: float):
+def deep_architecture(args: Any, width: int, heads: int, blocks: int, passes: int, nll_ratio: float) -> None:
     """Blocks in one long loop a side, FFN of four widths, residual branches scaled for it, two slices."""
     for side in options.SIDES:
         options.default(args, f"{side}_embed_dim", width)
@@ -149,30 +153,30 @@ def deep_architecture(args, width: int, heads: int, blocks: int, passes: int, nl
 
 
 @register_model_architecture("sret_transformer", "sret_transformer_108")
-def architecture_108(args):
+def architecture_108(args: Any) -> None:
     """Width 384, FFN 1536, 6 heads, virtual depth 54+54: 2 blocks x 27 passes a side."""
     deep_architecture(args, width=384, heads=6, blocks=2, passes=27, nll_ratio=1 / 16)
 
 
 @register_model_architecture("sret_transformer", "sret_transformer_1008")
-def architecture_1008(args):
+def architecture_1008(args: Any) -> None:
     """Width 256, FFN 1024, 4 heads, virtual depth 504+504: 3 blocks x 168 passes a side."""
     deep_architecture(args, width=256, heads=4, blocks=3, passes=168, nll_ratio=1 / 64)
 
 
 @register_model_architecture("sret_transformer", "sret_transformer_iwslt_de_en")
-def iwslt_de_en_architecture(args):
+def iwslt_de_en_architecture(args: Any) -> None:
     """Width 512, FFN 1024, 4 heads, virtual depth 6+6."""
     finish(args, fairseq_architectures.transformer_iwslt_de_en)
 
 
 @register_model_architecture("sret_transformer", "sret_transformer_wmt_en_de")
-def wmt_en_de_architecture(args):
+def wmt_en_de_architecture(args: Any) -> None:
     """Width 512, FFN 2048, 8 heads, virtual depth 6+6."""
     finish(args, fairseq_architectures.transformer_wmt_en_de)
 
 
 @register_model_architecture("sret_transformer", "sret_transformer_wmt_en_de_big")
-def wmt_en_de_big_architecture(args):
+def wmt_en_de_big_architecture(args: Any) -> None:
     """Width 1024, FFN 4096, 16 heads, virtual depth 6+6."""
     finish(args, fairseq_architectures.transformer_wmt_en_de_big)

@@ -5,7 +5,7 @@ The arithmetic, the options and the state in a checkpoint are those of ``adam``:
 
 import math
 from collections import defaultdict
-from typing import Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import torch
 from fairseq.optim import FairseqOptimizer, register_optimizer
@@ -104,7 +104,7 @@ class FairseqFusedAdam(FairseqAdam):
         OptionError: ``--fp16-adam-stats``.
     """
 
-    def __init__(self, cfg: FairseqAdamConfig, params):
+    def __init__(self, cfg: FairseqAdamConfig, params: Any):
         FairseqOptimizer.__init__(self, cfg)
         require(
             not cfg.fp16_adam_stats,

@@ -5,7 +5,7 @@ model is built (Hydra, ``--model-overrides``, ``from_pretrained``), so each rule
 """
 
 import argparse
-from typing import List, Set
+from typing import Any, List, Set
 
 from fairseq.utils import safe_getattr
 
@@ -19,7 +19,7 @@ COEFFICIENT_SIZES = ("scalar", "channel")
 MOST_SLICES = 4
 
 
-def add_args(parser) -> None:
+def add_args(parser: argparse.ArgumentParser) -> None:
     """Add this project's options to fairseq's parser. The defaults are in ``set_defaults``, as fairseq wants it."""
     # fmt: off
     for side in SIDES:
@@ -72,7 +72,7 @@ def names() -> Set[str]:
     return {action.dest for action in parser._actions} | of_checkpoints | {"allow_untrained_passes"}
 
 
-def set_defaults(args) -> None:
+def set_defaults(args: Any) -> None:
     """Fill in what was not given."""
     for side in SIDES:
         default(args, f"{side}_recursions", 2)
@@ -101,13 +101,13 @@ def set_defaults(args) -> None:
     default(args, "allow_untrained_passes", False)
 
 
-def default(args, name: str, value) -> None:
+def default(args: Any, name: str, value: Any) -> None:
     """Give an option a value unless it has one."""
     if safe_getattr(args, name, None) is None:
         setattr(args, name, value)
 
 
-def validate(args) -> None:
+def validate(args: Any) -> None:
     """Check every option of the model.
 
     Raises:
@@ -138,7 +138,7 @@ def validate(args) -> None:
     refuse_unsupported(args)
 
 
-def validate_side(args, side: str) -> None:
+def validate_side(args: Any, side: str) -> None:
     """Check the sizes of the encoder or the decoder."""
     for name in ("layers", "embed_dim", "ffn_embed_dim", "attention_heads", "recursions", "recursion_span"):
         require_count(args, f"{side}_{name}")
@@ -164,7 +164,7 @@ def validate_side(args, side: str) -> None:
     )
 
 
-def refuse_unsupported(args) -> None:
+def refuse_unsupported(args: Any) -> None:
     """Refuse the options of fairseq's transformer that shared or sliced layers cannot honour."""
     require(
         not safe_getattr(args, "quant_noise_pq", 0),
@@ -190,7 +190,7 @@ def refuse_unsupported(args) -> None:
         )
 
 
-def slices_by_pass(args, side: str) -> List[int]:
+def slices_by_pass(args: Any, side: str) -> List[int]:
     """The slices in each pass of the encoder or the decoder, from ``G[,G2,...]``; the last number repeats.
 
     Raises:
@@ -211,7 +211,7 @@ def slices_by_pass(args, side: str) -> List[int]:
     return (numbers + [numbers[-1]] * passes)[:passes]
 
 
-def group_count(cfg, side: str) -> int:
+def group_count(cfg: Any, side: str) -> int:
     """How many recursion groups, fairseq's layers, one side has.
 
     Args:

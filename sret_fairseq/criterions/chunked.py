@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+from typing import Any, Dict, Tuple
 
 import torch
 from fairseq.criterions import register_criterion
@@ -9,7 +10,8 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
     LabelSmoothedCrossEntropyCriterionConfig,
 )
-from torch import Tensor
+from fairseq.tasks import FairseqTask
+from torch import Tensor, nn
 
 from sret_fairseq.errors import OptionError, TrainingError, require_label_smoothing
 
@@ -30,7 +32,7 @@ class ChunkedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, features: Tensor, weight: Tensor, targets: Tensor, smoothing: float):
+    def forward(ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, smoothing: float):
         """Sum of losses over tokens.
 
         Args:
@@ -84,7 +86,7 @@ class ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, scale: Tensor, _):
+    def backward(ctx: Any, scale: Tensor, _: Any):
         """Scale the gradients by that of the loss."""
         features_grad, weight_grad = ctx.saved_tensors
         if features_grad is not None:
@@ -94,7 +96,7 @@ class ChunkedLoss(torch.autograd.Function):
         return features_grad, weight_grad, None, None
 
 
-def unwrapped(model):
+def unwrapped(model: nn.Module) -> nn.Module:
     """The model itself, without what fairseq wraps around it for several processes."""
     while hasattr(model, "module"):
         model = model.module
@@ -116,14 +118,21 @@ class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
     ``--share-decoder-input-output-embed``, and FSDP does not work.
     """
 
-    def __init__(self, task, sentence_avg, label_smoothing, ignore_prefix_size=0, report_accuracy=False):
+    def __init__(
+        self,
+        task: FairseqTask,
+        sentence_avg: bool,
+        label_smoothing: float,
+        ignore_prefix_size: int = 0,
+        report_accuracy: bool = False,
+    ):
         if report_accuracy:
             raise OptionError("--report-accuracy needs all logits at once; use label_smoothed_cross_entropy.")
         require_label_smoothing(label_smoothing, "chunked_label_smoothed_cross_entropy")
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size)
 
     @staticmethod
-    def check(model) -> None:
+    def check(model: nn.Module) -> None:
         """Refuse models whose logits are no product with one matrix."""
         if not can_leave_out_its_last_layer(type(unwrapped(model))):
             raise TrainingError(
@@ -139,7 +148,9 @@ class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
                 "it is not with --quant-noise-scalar; use label_smoothed_cross_entropy."
             )
 
-    def forward(self, model, sample, reduce=True):
+    def forward(
+        self, model: nn.Module, sample: Dict[str, Any], reduce: bool = True
+    ) -> Tuple[Tensor, int, Dict[str, Any]]:
         """The loss of a batch, the sample size, and what to log, as in fairseq.
 
         Raises:

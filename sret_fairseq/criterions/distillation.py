@@ -8,7 +8,7 @@ no gradient sees. The temperature and its factor are those of Hinton, Vinyals an
 import functools
 import math
 from dataclasses import dataclass, field
-from typing import Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from fairseq import utils
@@ -19,7 +19,8 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     label_smoothed_nll_loss,
 )
 from fairseq.logging import metrics
-from torch import Tensor
+from fairseq.tasks import FairseqTask
+from torch import Tensor, nn
 
 from sret_fairseq import errors
 from sret_fairseq.criterions.teacher import Teacher, has_adaptive_softmax
@@ -91,16 +92,16 @@ class SoftDistillation(LabelSmoothedCrossEntropyCriterion):
 
     def __init__(
         self,
-        task,
-        sentence_avg,
-        label_smoothing,
-        teacher,
-        distillation_temperature=1.0,
-        hard_weight=0.0,
-        teacher_top_k=0,
-        teacher_cache=None,
-        ignore_prefix_size=0,
-        report_accuracy=False,
+        task: FairseqTask,
+        sentence_avg: bool,
+        label_smoothing: float,
+        teacher: Optional[str],
+        distillation_temperature: float = 1.0,
+        hard_weight: float = 0.0,
+        teacher_top_k: int = 0,
+        teacher_cache: Optional[str] = None,
+        ignore_prefix_size: int = 0,
+        report_accuracy: bool = False,
     ):
         """Load the teacher.
 
@@ -131,7 +132,9 @@ class SoftDistillation(LabelSmoothedCrossEntropyCriterion):
         if teacher_cache is not None:
             self.cache = TeacherCache(teacher_cache, paths, temperature, teacher_top_k, task)
 
-    def forward(self, model, sample, reduce=True):
+    def forward(
+        self, model: nn.Module, sample: Dict[str, Any], reduce: bool = True
+    ) -> Tuple[Tensor, int, Dict[str, Any]]:
         """The loss of a batch, the sample size, and what to log, as in fairseq; with the soft loss.
 
         Raises:
@@ -185,7 +188,7 @@ class SoftDistillation(LabelSmoothedCrossEntropyCriterion):
         return likeliest(probabilities, self.top_k) if self.top_k else (None, probabilities)
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs) -> None:
+    def reduce_metrics(cls, logging_outputs: List[Dict[str, Any]]) -> None:
         """fairseq's metrics, and the soft loss in bits a token."""
         super().reduce_metrics(logging_outputs)
         soft, tokens = (sum(log.get(name, 0) for log in logging_outputs) for name in ("soft_loss", "ntokens"))

@@ -3,7 +3,7 @@
 import functools
 import math
 from dataclasses import dataclass, field
-from typing import List
+from typing import Any, Dict, List, Tuple
 
 import torch
 from fairseq import utils
@@ -13,7 +13,8 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterionConfig,
 )
 from fairseq.logging import metrics
-from torch import Tensor
+from fairseq.tasks import FairseqTask
+from torch import Tensor, nn
 
 from sret_fairseq import errors
 from sret_fairseq.criterions.distillation import soft_cross_entropy
@@ -51,7 +52,7 @@ def parse_depths(text: str) -> List[int]:
     return sorted({int(part) for part in parts})
 
 
-def most_passes(model) -> int:
+def most_passes(model: nn.Module) -> int:
     """The passes of the side that has more."""
     return max(len(model.encoder.slices), len(model.decoder.slices))
 
@@ -79,14 +80,14 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
 
     def __init__(
         self,
-        task,
-        sentence_avg,
-        label_smoothing,
-        ignore_prefix_size=0,
-        report_accuracy=False,
-        mixed_depth="1",
-        mixed_depth_weight=1.0,
-        mixed_depth_soft_labels=False,
+        task: FairseqTask,
+        sentence_avg: bool,
+        label_smoothing: float,
+        ignore_prefix_size: int = 0,
+        report_accuracy: bool = False,
+        mixed_depth: str = "1",
+        mixed_depth_weight: float = 1.0,
+        mixed_depth_soft_labels: bool = False,
     ):
         require_label_smoothing(label_smoothing, "sret_mixed_depth")
         super().__init__(task, sentence_avg, label_smoothing, ignore_prefix_size, report_accuracy)
@@ -104,7 +105,9 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
         self.weight = mixed_depth_weight
         self.soft_labels = mixed_depth_soft_labels
 
-    def forward(self, model, sample, reduce=True):
+    def forward(
+        self, model: nn.Module, sample: Dict[str, Any], reduce: bool = True
+    ) -> Tuple[Tensor, int, Dict[str, Any]]:
         """The loss of a batch, the sample size, and what to log, as in fairseq.
 
         Raises:
@@ -136,7 +139,7 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
                 logged[f"nll_loss_{passes}"] = self.compute_loss(model, shallow, sample, reduce=reduce)[1].data
         return loss, sample_size, logged
 
-    def check(self, model) -> None:
+    def check(self, model: nn.Module) -> None:
         """Refuse models that cannot run fewer passes, and a wrapper that could not follow two passes over a model."""
         if not hasattr(model, "at_passes"):
             raise TrainingError("--criterion sret_mixed_depth trains a sret_transformer; choose such an --arch.")
@@ -148,16 +151,18 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
                 "legacy_ddp, which needs no such option."
             )
 
-    def shallower(self, model) -> List[int]:
+    def shallower(self, model: nn.Module) -> List[int]:
         """The depths below that of the model, which a validation may have made less deep than it was trained."""
         return [passes for passes in self.depths if passes < most_passes(model)]
 
-    def shallow(self, model, sample, passes: int):
+    def shallow(self, model: nn.Module, sample: Dict[str, Any], passes: int) -> Tuple[Tensor, Any]:
         """What the model says with so many passes."""
         with model.at_passes(passes):
             return model(**sample["net_input"])
 
-    def shallow_loss(self, model, deep, sample, passes: int, reduce: bool) -> Tensor:
+    def shallow_loss(
+        self, model: nn.Module, deep: Tuple[Tensor, Any], sample: Dict[str, Any], passes: int, reduce: bool
+    ) -> Tensor:
         """The loss with so many passes, given what all of them say."""
         shallow = self.shallow(model, sample, passes)
         if not self.soft_labels:
@@ -170,7 +175,7 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
         return soft_label_loss(deep, shallow, real)
 
     @classmethod
-    def reduce_metrics(cls, logging_outputs) -> None:
+    def reduce_metrics(cls, logging_outputs: List[Dict[str, Any]]) -> None:
         """Aggregate what the processes logged, in bits as fairseq does."""
         super().reduce_metrics(logging_outputs)
         for name in logging_outputs[0]:

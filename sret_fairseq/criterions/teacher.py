@@ -3,7 +3,7 @@
 import copy
 import logging
 import os
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Tuple
 
 import torch
 from fairseq import checkpoint_utils, utils
@@ -11,7 +11,8 @@ from fairseq.data import Dictionary
 from fairseq.data.data_utils import infer_language_pair
 from fairseq.models import FairseqEncoderDecoderModel
 from fairseq.models.nat import FairseqNATModel
-from torch import Tensor
+from fairseq.tasks import FairseqTask
+from torch import Tensor, nn
 
 from sret_fairseq import coefficients, dictionaries
 from sret_fairseq.errors import OptionError, TrainingError
@@ -28,7 +29,7 @@ class Teacher:
     No Module, so that a criterion can hold it without making it part of its parameters, its mode and its device.
     """
 
-    def __init__(self, paths: List[str], task):
+    def __init__(self, paths: List[str], task: FairseqTask):
         """Load the models.
 
         Args:
@@ -78,7 +79,7 @@ class Teacher:
         return total.div_(len(self.models))
 
 
-def load(path: str, task) -> FairseqEncoderDecoderModel:
+def load(path: str, task: FairseqTask) -> FairseqEncoderDecoderModel:
     """A trained model, frozen, on the CPU; neither torch's random numbers nor the student's task are touched.
 
     Raises:
@@ -120,19 +121,19 @@ def load(path: str, task) -> FairseqEncoderDecoderModel:
     return model.eval().requires_grad_(False)
 
 
-def has_adaptive_softmax(model) -> bool:
+def has_adaptive_softmax(model: nn.Module) -> bool:
     """Whether a model's output is no row of logits over the vocabulary."""
     return getattr(model.decoder, "adaptive_softmax", None) is not None
 
 
-def check_lengths(path: str, model, lengths) -> None:
+def check_lengths(path: str, model: nn.Module, lengths: Tuple[int, int]) -> None:
     """Raise TrainingError for a batch that is longer than the model was made for."""
     if any(length > limit for length, limit in zip(lengths, model.max_positions())):
         limits = "--max-source-positions {} --max-target-positions {}".format(*map(int, model.max_positions()))
         raise TrainingError(f"--teacher {path} is made for shorter sentences than the training text's; add {limits}.")
 
 
-def check_dictionaries(path: str, state: dict, task) -> None:
+def check_dictionaries(path: str, state: dict, task: FairseqTask) -> None:
     """Compare the dictionaries of a checkpoint with those of the student's task.
 
     Raises:

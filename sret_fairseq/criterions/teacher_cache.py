@@ -18,7 +18,10 @@ from typing import Callable, Dict, List, Tuple
 import numpy as np
 import torch
 from fairseq import utils
+from fairseq.data import LanguagePairDataset
+from fairseq.tasks import FairseqTask
 from fairseq.tasks.translation import TranslationTask
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from sret_fairseq import dictionaries
@@ -33,7 +36,7 @@ def file_digest(path: str) -> str:
         return hashlib.sha256(content).hexdigest()
 
 
-def open_array(path: str, dtype, shape: Tuple[int, ...]) -> np.memmap:
+def open_array(path: str, dtype: DTypeLike, shape: Tuple[int, ...]) -> np.memmap:
     """An array in a file, with zeros where nothing was written yet.
 
     Its room on the disk is taken at once: a disk that is full later would kill the process without a word.
@@ -49,7 +52,7 @@ def open_array(path: str, dtype, shape: Tuple[int, ...]) -> np.memmap:
 class TeacherCache:
     """The K likeliest words of a teacher for every token of the training text."""
 
-    def __init__(self, folder: str, paths: List[str], temperature: float, k: int, task):
+    def __init__(self, folder: str, paths: List[str], temperature: float, k: int, task: FairseqTask):
         """What the cache belongs to; the folder is opened with the first batch, when the text is loaded.
 
         Args:
@@ -125,7 +128,7 @@ class TeacherCache:
         _, start, end = place
         return zlib.crc32(self.probabilities[start:end], zlib.crc32(self.words[start:end], text)) or 1
 
-    def store(self, places, texts: List[int], words: Tensor, probabilities: Tensor) -> None:
+    def store(self, places: List[Tuple[int, int, int]], texts: List[int], words: Tensor, probabilities: Tensor) -> None:
         """Keep what a teacher said of sentences, (N, K) each."""
         words, probabilities = words.cpu().numpy(), probabilities.cpu().numpy()
         row = 0
@@ -156,7 +159,7 @@ class TeacherCache:
             f"sret_soft_distillation: {self.folder} holds {np.count_nonzero(self.seals):,} of {len(sizes):,} sentences"
         )
 
-    def identity(self, dataset) -> Dict[str, object]:
+    def identity(self, dataset: LanguagePairDataset) -> Dict[str, object]:
         """What the stored numbers depend on."""
         return {
             **self.settings,

@@ -1,6 +1,6 @@
 """Blocks: the sublayers of one Transformer layer, with one set of weights for all of their passes."""
 
-from typing import NamedTuple, Optional, Tuple
+from typing import Any, NamedTuple, Optional, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ class Block(nn.Module):
         cross_attention: whether there is one.
     """
 
-    def __init__(self, cfg, side: str, cross_attention: bool):
+    def __init__(self, cfg: Any, side: str, cross_attention: bool):
         super().__init__()
         part, passes = getattr(cfg, side), getattr(cfg, f"{side}_trained_recursions")
         embed_dim, heads, pre_norm = part.embed_dim, part.attention_heads, part.normalize_before

@@ -1,5 +1,7 @@
 """Two-layer perceptrons: a block's feed-forward network, and the non-linear projection (NLL) after each pass."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from fairseq import utils
@@ -19,7 +21,7 @@ class FeedForward(nn.Module):
         activation: a name of fairseq's ``--activation-fn``.
     """
 
-    def __init__(self, cfg, embed_dim: int, hidden_dim: int, activation: str):
+    def __init__(self, cfg: Any, embed_dim: int, hidden_dim: int, activation: str):
         super().__init__()
         self.fc1 = nn.Linear(embed_dim, hidden_dim)
         self.fc2 = nn.Linear(hidden_dim, embed_dim)
@@ -46,7 +48,7 @@ class NonLinearProjection(nn.Module):
         side: ``encoder`` or ``decoder``.
     """
 
-    def __init__(self, cfg, side: str):
+    def __init__(self, cfg: Any, side: str):
         super().__init__()
         part, passes = getattr(cfg, side), getattr(cfg, f"{side}_trained_recursions")
         self.mlp = FeedForward(cfg, part.embed_dim, int(cfg.nll_ratio * part.embed_dim), activation="gelu")
@@ -82,7 +84,7 @@ class PassProjections(nn.ModuleList):
         blocks: how many there are.
     """
 
-    def __init__(self, cfg, side: str, blocks: int):
+    def __init__(self, cfg: Any, side: str, blocks: int):
         super().__init__(NonLinearProjection(cfg, side) if cfg.nll_ratio > 0 else NoProjection() for _ in range(blocks))
 
     def forward(self, x: Tensor, block: int) -> Tensor:

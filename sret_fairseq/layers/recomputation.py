@@ -5,7 +5,7 @@ fairseq's own wrapper recomputes a whole layer at once. A recursion group is one
 
 import contextlib
 import math
-from typing import List, Tuple
+from typing import Any, Callable, List, Tuple
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ def segments(applications: int) -> List[Tuple[int, int]]:
     return [(first, min(first + length, applications)) for first in range(0, applications, length)]
 
 
-def recomputed(function, x: Tensor, offload: bool):
+def recomputed(function: Callable[[Tensor], Any], x: Tensor, offload: bool) -> Any:
     """``function(x)``, of whose activations only x is kept; backward calls the function again, with the same dropout.
 
     Not torch's re-entrant kind: with that DistributedDataParallel refuses weights which several segments use.

@@ -1,7 +1,7 @@
 """Recursion groups: K blocks looped R times together. To fairseq each is one layer."""
 
 import functools
-from typing import List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch
 from fairseq.distributed import fsdp_wrap
@@ -13,7 +13,7 @@ from sret_fairseq.layers.projection import AnyPassProjections, PassProjections
 from sret_fairseq.layers.recomputation import recomputed, segments
 
 
-def wrap_for_fairseq(layer: nn.Module, cfg) -> nn.Module:
+def wrap_for_fairseq(layer: nn.Module, cfg: Any) -> nn.Module:
     """The layer with FSDP as the options ask for, which fairseq gives its own layers."""
     return fsdp_wrap(layer, min_num_params=0 if cfg.checkpoint_activations else cfg.min_params_to_wrap)
 
@@ -27,7 +27,7 @@ class RecursionGroup(nn.Module):
         cross_attention: whether its blocks have one.
     """
 
-    def __init__(self, cfg, side: str, cross_attention: bool):
+    def __init__(self, cfg: Any, side: str, cross_attention: bool):
         super().__init__()
         span, trained = getattr(cfg, f"{side}_recursion_span"), getattr(cfg, f"{side}_trained_recursions")
         self.reverse = cfg.recursion_reverse

@@ -1,6 +1,6 @@
 """Residual connections with learnable coefficients (LRC)."""
 
-from typing import List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch
 from fairseq.modules import LayerNorm
@@ -36,14 +36,14 @@ class ScaledSum(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor], scale: float
+        ctx: Any, x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor], scale: float
     ) -> Tensor:
         ctx.save_for_backward(None if identity is None else x, None if residual is None else branch, identity, residual)
         ctx.dtypes, ctx.scale = (x.dtype, branch.dtype), scale
         return scaled_sum(x, branch, identity, residual, scale)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor):
+    def backward(ctx: Any, gradient: Tensor):
         x, branch, identity, residual = ctx.saved_tensors
         scale = ctx.scale
         x_gradient, branch_gradient, identity_gradient, residual_gradient = gradient, gradient, None, None
@@ -81,7 +81,7 @@ def scaled_sum(
     return torch.addcmul(x, branch, 1 + residual.to(x.dtype), value=scale)
 
 
-def residual_scale(cfg, passes: int) -> float:
+def residual_scale(cfg: Any, passes: int) -> float:
     """a, by which ``--depth-scaled-residuals`` multiplies what a branch adds to the stream: 1 / passes; else 1.
 
     A branch ``x + a * f(LN(x))`` that a token passes R times adds R * a * f: the stream hardly turns between the
@@ -181,7 +181,7 @@ class ResidualConnection(nn.Module):
         shared: whether all of them go through this connection, or one of them alone.
     """
 
-    def __init__(self, cfg, embed_dim: int, normalize_before: bool, passes: int, shared: bool = True):
+    def __init__(self, cfg: Any, embed_dim: int, normalize_before: bool, passes: int, shared: bool = True):
         super().__init__()
         self.normalize_before = normalize_before
         self.layer_norm = LayerNorm(embed_dim, export=cfg.export)
@@ -195,7 +195,7 @@ class ResidualConnection(nn.Module):
         )
         self.scaled = self.coefficients.scale != 1.0
 
-    def make_generation_fast_(self, retain_dropout: bool = False, **_) -> None:
+    def make_generation_fast_(self, retain_dropout: bool = False, **_: Any) -> None:
         """Spare the call of a dropout that does nothing; fairseq calls this before it translates."""
         self.may_drop = retain_dropout
 

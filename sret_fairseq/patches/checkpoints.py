@@ -18,7 +18,7 @@ import stat
 import warnings
 import zipfile
 import zlib
-from typing import Dict, Iterator, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, Optional, Tuple
 
 import torch
 
@@ -77,7 +77,7 @@ def verify(path: str) -> None:
         raise CheckpointError(f"{path} cannot be read: it is damaged or no checkpoint.")
 
 
-def verify_archive(path: str, file) -> None:
+def verify_archive(path: str, file: BinaryIO) -> None:
     """The same of a zip archive, as torch.save writes it: nothing is compressed, and no two entries share bytes.
 
     Raises:
@@ -105,7 +105,7 @@ def verify_archive(path: str, file) -> None:
         raise CheckpointError(f"{path} is damaged ({error}); use another checkpoint or copy it anew.") from error
 
 
-def check_contents(path: str, state) -> None:
+def check_contents(path: str, state: Any) -> None:
     """Make sure that a file holds a model and its options, of tensors that are as large as they say.
 
     Raises:
@@ -128,7 +128,7 @@ def check_contents(path: str, state) -> None:
             )
 
 
-def leaves(value, name: str = "") -> Iterator[Tuple[str, object]]:
+def leaves(value: Any, name: str = "") -> Iterator[Tuple[str, object]]:
     """All that containers hold, at any depth, with the name under which it stands in the last one that has names."""
     seen, waiting = set(), [(name, value)]
     while waiting:

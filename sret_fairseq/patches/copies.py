@@ -13,7 +13,7 @@ def atomic(copy: Callable) -> Callable:
     """A function that copies a file, replacing another by a whole one or not at all."""
 
     @functools.wraps(copy)
-    def copy_whole(src_path: str, dst_path: str, overwrite: bool = False):
+    def copy_whole(src_path: str, dst_path: str, overwrite: bool = False) -> bool:
         folder, name = os.path.split(os.path.realpath(dst_path))  # through a link, as fairseq writes
         file, partial = tempfile.mkstemp(prefix=f"{name}.", suffix=".tmp", dir=folder)
         os.close(file)

@@ -1,15 +1,16 @@
 """fairseq 0.12.2's fast path, kept closed: the function of torch behind it has changed."""
 
 import functools
+from typing import Any, Callable
 
 from fairseq.modules.transformer_layer import TransformerEncoderLayerBase
 
 
-def without_fast_path(load):
+def without_fast_path(load: Callable) -> Callable:
     """The method by which fairseq's encoder layer loads its weights, without what it opens for evaluation."""
 
     @functools.wraps(load)
-    def load_without_fast_path(self, *args):
+    def load_without_fast_path(self: Any, *args: Any) -> None:
         load(self, *args)
         self.load_to_BT = False
 

@@ -4,6 +4,8 @@ fairseq copies the gradient and the weight of each parameter by themselves, and 
 launches as all the rest of an update of a small model. With fairseq's own optimizers that stays so.
 """
 
+from typing import Any
+
 import torch
 from fairseq.optim import FP16Optimizer
 
@@ -49,7 +51,7 @@ def handle_copies_at_once() -> None:
     """Make fairseq's Trainer use it with ``fused_adam``, in this process."""
     build = FP16Optimizer.build_optimizer.__func__
 
-    def build_optimizer(cls, cfg, params, **kwargs):
+    def build_optimizer(cls: Any, cfg: Any, params: Any, **kwargs: Any) -> Any:
         chosen = ForeachFP16Optimizer if cfg.optimizer._name == "fused_adam" else cls
         return build(chosen, cfg, params, **kwargs)
 

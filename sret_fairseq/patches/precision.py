@@ -2,15 +2,16 @@
 
 import functools
 import importlib.util
+from typing import Any, Callable
 
 from fairseq.models import ARCH_CONFIG_REGISTRY
 
 
-def without_tpu(configure):
+def without_tpu(configure: Callable[[Any], None]) -> Callable[[Any], None]:
     """An architecture function that also takes back ``--tpu`` where there is no software for a TPU."""
 
     @functools.wraps(configure)
-    def configure_without_tpu(args):
+    def configure_without_tpu(args: Any) -> None:
         configure(args)
         if getattr(args, "bf16", False) and importlib.util.find_spec("torch_xla") is None:
             args.tpu = False

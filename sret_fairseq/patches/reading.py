@@ -7,14 +7,15 @@ translate with the languages swapped where both share a dictionary; and answer w
 import argparse
 import dataclasses
 import functools
-from typing import Any, Callable, Dict, Iterator, Set
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
 
 from fairseq import checkpoint_utils
 from fairseq.dataclass.configs import FairseqConfig
 from fairseq.registry import REGISTRIES
-from fairseq.tasks import TASK_DATACLASS_REGISTRY
+from fairseq.tasks import TASK_DATACLASS_REGISTRY, FairseqTask
 from fairseq.trainer import Trainer
 from fairseq.utils import safe_getattr
+from torch import nn
 
 from sret_fairseq import dictionaries, options
 from sret_fairseq.errors import OptionError, suggestion
@@ -64,7 +65,9 @@ def through_the_gate(load: Callable) -> Callable:
     """fairseq's ``load_checkpoint_to_cpu``, after all checks."""
 
     @functools.wraps(load)
-    def load_checkpoint_to_cpu(path, arg_overrides=None, *args, **kwargs):
+    def load_checkpoint_to_cpu(
+        path: str, arg_overrides: Optional[Dict[str, Any]] = None, *args: Any, **kwargs: Any
+    ) -> Dict[str, Any]:
         state = read(path)
         if arg_overrides:
             check_overrides(path, state, arg_overrides)
@@ -83,7 +86,13 @@ def in_a_sentence(load: Callable) -> Callable:
     """fairseq's ``load_model_ensemble_and_task``, which looks at the languages and raises sentences."""
 
     @functools.wraps(load)
-    def load_model_ensemble_and_task(filenames, arg_overrides=None, task=None, *args, **kwargs):
+    def load_model_ensemble_and_task(
+        filenames: List[str],
+        arg_overrides: Optional[Dict[str, Any]] = None,
+        task: Optional[FairseqTask] = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Tuple[List[nn.Module], Any, FairseqTask]:
         names = ", ".join(map(str, filenames))
         try:
             models, cfg, its_task = load(filenames, arg_overrides, task, *args, **kwargs)
@@ -105,7 +114,7 @@ def fitting(load: Callable) -> Callable:
     """``Trainer.load_checkpoint``, whose exception for weights that do not fit becomes a sentence."""
 
     @functools.wraps(load)
-    def load_checkpoint(self, filename, *args, **kwargs):
+    def load_checkpoint(self: Any, filename: str, *args: Any, **kwargs: Any) -> Any:
         try:
             return load(self, filename, *args, **kwargs)
         except SystemExit:
