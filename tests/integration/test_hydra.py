@@ -17,6 +17,7 @@ from sret_fairseq.summary import summary_lines
 from support.models import not_on_python_3_10
 from support.training import REPOSITORY, load
 
+CHUNKED = "chunked_label_smoothed_cross_entropy"
 EXAMPLE = REPOSITORY / "examples" / "hydra"
 # Every option of this project, each at another value than the example's, on a tiny model.
 MODEL = {
@@ -129,12 +130,12 @@ def test_trains_with_every_option_overridden(data, tmp_path):
     [
         ("model.nll_ratio=-1", "sret_transformer: --nll-ratio -1 must be 0 or more."),
         ("+model.encoder_recursion=1", "there is no option model.encoder_recursion; did you mean encoder_recursions?"),
-        ("criterion.label_smoothing=1", "--label-smoothing 1.0 must be from 0 to below 1."),
+        (f"criterion._name={CHUNKED} criterion.label_smoothing=1", "--label-smoothing 1.0 must be from 0 to below 1."),
     ],
 )
 def test_a_refusal_is_one_sentence(data, tmp_path, override, sentence):
     """Status 1 and the sentence at the end, without a traceback; one line of Hydra's may stand before it."""
-    ended = hydra_train(data, tmp_path, override)
+    ended = hydra_train(data, tmp_path, *override.split())
     assert ended.returncode == 1
     assert ended.stderr.rstrip().endswith(sentence) and "Traceback" not in ended.stderr
     assert not list(tmp_path.glob("*.pt"))
