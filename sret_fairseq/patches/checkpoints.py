@@ -66,7 +66,7 @@ def verify(path: str) -> None:
     """
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
-            raise CheckpointError(f"{path} cannot be read: it is no file.")
+            raise CheckpointError(f"{path} cannot be read: it is a directory or a device.")
         with open(path, "rb") as file:
             start = file.read(len(ZIP_SIGNATURE))
             if start == ZIP_SIGNATURE:

@@ -68,7 +68,7 @@ def test_files_are_refused(tmp_path, teachers):
     (tmp_path / "empty.pt").write_text("")
     refused(tmp_path / "empty.pt", "no checkpoint")
     torch.save({"weights": torch.ones(2)}, tmp_path / "other.pt")
-    refused(tmp_path / "other.pt", "no fairseq checkpoint: it holds no model")
+    refused(tmp_path / "other.pt", "no checkpoint of fairseq: it holds no model")
     whole = Path(teachers[0]).read_bytes()
     (tmp_path / "cut.pt").write_bytes(whole[: len(whole) // 2])
     refused(tmp_path / "cut.pt", "is damaged")

@@ -223,7 +223,7 @@ def test_files_of_a_few_bytes(trained, tmp_path, size):
 @pytest.mark.parametrize("path", ["/dev/zero", "/tmp"])
 def test_what_is_no_file(path):
     """And would be read for ever."""
-    with pytest.raises(CheckpointError, match=f"^{path} cannot be read: it is no file"):
+    with pytest.raises(CheckpointError, match=f"^{path} cannot be read: it is a directory or a device"):
         read(path)
 
 
