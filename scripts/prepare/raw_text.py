@@ -16,8 +16,9 @@ from common import command, lines
 SPLITS = ("train", "valid", "test")
 SAMPLE = 20000
 ESCAPE = re.compile(r"&(apos|quot|amp|lt|gt|#91|#93|#124);")
-APART = re.compile(r"(^|\s)[.!?]\s*$")
-ATTACHED = re.compile(r"[^\s.!?][.!?]\s*$")
+# Final marks of many scripts: full width, Hindi's danda, Arabic's question mark and Urdu's full stop.
+APART = re.compile(r"(^|\s)[.!?\u3002\uff01\uff1f\u0964\u061f\u06d4]\s*$")
+ATTACHED = re.compile(r"[^\s.!?][.!?\u3002\uff01\uff1f\u0964\u061f\u06d4]\s*$")
 MOST = 0.9
 # Marks of text in pieces, of which one line in so many or more has one.
 BPE, SENTENCEPIECE = "@@ ", "\u2581"
@@ -80,7 +81,7 @@ def looks_tokenised(path: Path) -> bool | None:
         decision = True
     taken = {True: "tokenised", False: "not tokenised", None: "in doubt"}[decision]
     print(
-        f"{path.name}: of {total} lines {marks} end in . ! or ?, {share:.0%} of them standing apart; "
+        f"{path.name}: of {total} lines {marks} end in . ! ? or the like, {share:.0%} of them standing apart; "
         f"{escaped} lines have Moses' escapes: {taken}."
     )
     return decision

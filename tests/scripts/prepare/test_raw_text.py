@@ -80,3 +80,14 @@ def test_unequal_sides(read, text):
         file.write("one more.\n")
     with pytest.raises(SystemExit, match=r"text/valid\.xx\.gz ends before line 5 but .*text/valid\.yy goes on"):
         read()
+
+
+@pytest.mark.parametrize("mark", ["\u3002", "\u0964", "\u061f"])
+def test_final_marks_of_other_scripts(read, text, mark):
+    """Chinese, Hindi and Arabic text ends in marks of its own."""
+    plain = (text / "train.yy").read_text()
+    (text / "train.yy").write_text(plain.replace(".", mark))
+    assert read() == "no\n"
+    for path in (text / "train.xx", text / "train.yy"):
+        path.write_text(plain.replace(".", f" {mark}"))
+    assert read() == "yes\n"
