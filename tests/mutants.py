@@ -131,8 +131,10 @@ MUTANTS = [
     Mutant("the shallow loss has no weight", MIXED, "loss + self.weight * shallow_loss", "loss + shallow_loss",
            "criterions/test_mixed_depth.py"),
     # Checkpoints
-    Mutant("damage goes unnoticed", "patches/checkpoints.py", "damaged = archive.testzip()", "damaged = None",
+    Mutant("damage goes unnoticed", "patches/checkpoints.py", "while contents.read(BLOCK):", "while False:",
            "patches/test_checkpoints.py"),
+    Mutant("a checkpoint's text is run", "patches/checkpoints.py", 'if "(" not in text:', "if True:",
+           "patches/test_gate.py"),
     Mutant("other dictionaries are taken", "dictionaries.py", "stored != model.dictionary_digests[side]", "False",
            "patches/test_checkpoints.py"),
 ]  # fmt: skip
