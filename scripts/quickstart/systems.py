@@ -32,7 +32,7 @@ WORST_ENDING = 5  # lines of a log that failed
 def settings(updates: int) -> list[object]:
     """The options of fairseq-train that both systems share."""
     return [
-        *("--share-all-embeddings", "--dropout", 0)
+        *("--share-all-embeddings", "--dropout", 0),
         *("--criterion", "chunked_label_smoothed_cross_entropy", "--label-smoothing", 0.1),
         *("--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--clip-norm", 1.0, "--lr", 2.5e-3),
         *("--lr-scheduler", "polynomial_decay", "--warmup-updates", updates // 10, "--total-num-update", updates),
