@@ -101,6 +101,8 @@ MUTANTS = [
            "other_slice", "layers/test_encoder_slices.py"),
     Mutant("no permutation", ENCODER_SLICES, 'permuted if is_permuted else "none"', '"none"',
            "layers/test_encoder_slices.py"),
+    Mutant("slices alternate by passes", LAYOUT, "(pass_index if along_passes else len(order))", "pass_index",
+           "layers/test_mixing.py"),
     Mutant("random slices at inference", ENCODER_SLICES, 'permutation == "random" and not training', "False",
            "test_decoding.py"),
     Mutant("decoder chunks off by one", DECODER_SLICES, "ranks % slices if strided else ranks // chunk_size",
