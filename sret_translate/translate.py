@@ -5,6 +5,7 @@ Needs onnxruntime, numpy and sentencepiece. Lines are translated in batches of s
 
 import argparse
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -117,6 +118,7 @@ def bundle_of(args: argparse.Namespace) -> Iterator[str]:
         yield args.model
         return
     require(args.data is not None, f"{args.model} is a file: of a checkpoint give the data folder too, --data FOLDER.")
+    logging.disable(logging.INFO)  # which fairseq would say about its options
     try:
         from sret_fairseq.export.bundle import export
     except ImportError as error:

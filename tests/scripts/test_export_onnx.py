@@ -1,0 +1,80 @@
+"""scripts/export_onnx.py, and sret-translate with a checkpoint: a trained model becomes a bundle in one command."""
+
+import io
+import json
+import logging
+import sys
+
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+from sret_translate import Translator, translate
+from support.commands import refusal
+from support.models import REPOSITORY
+from support.training import make_data, train
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A checkpoint after three updates, and its data."""
+    folder = tmp_path_factory.mktemp("trained")
+    data = make_data(folder)
+    train(data, folder / "run", "--max-update 3 --max-epoch 1 --user-dir sret_fairseq")
+    return folder / "run" / "checkpoint_last.pt", data
+
+
+@pytest.fixture(autouse=True)
+def log_level():
+    """The script turns fairseq's messages off; other tests read them."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def script(import_script):
+    """The script as a module."""
+    return import_script("export_onnx")
+
+
+def call(monkeypatch, main, *args, text: str = "") -> None:
+    """Call a command, where it has to succeed."""
+    monkeypatch.setattr(sys, "argv", ["command", *map(str, args)])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    main()
+
+
+def test_a_checkpoint_becomes_a_bundle(script, trained, tmp_path, monkeypatch, capfd):
+    call(monkeypatch, script.main, *trained, "--out", tmp_path / "bundle")
+    said = capfd.readouterr().out
+    assert str(tmp_path / "bundle") in said and "of the model's" in said
+    config = json.loads((tmp_path / "bundle" / "config.json").read_text())
+    assert config["training"] == {"updates": 3}
+    assert config["languages"] == ["xx", "yy"]
+    assert any("distinct blocks x 2 passes" in line for line in config["summary"])
+
+    text = "a b c\nf e\n"
+    expected = Translator(str(tmp_path / "bundle")).translate(text.splitlines())
+    assert all(expected)
+    call(monkeypatch, translate.main, trained[0], "--data", trained[1], text=text)
+    assert capfd.readouterr().out.splitlines() == expected
+
+
+def test_what_cannot_be_exported_is_refused_in_a_sentence(script, trained, tmp_path):
+    checkpoint, data = trained
+    out = ["--out", tmp_path / "bundle"]
+    assert "there is no file" in refusal(script.main, checkpoint, data, *out, "--sentencepiece", tmp_path / "none")
+    assert "dict.*.txt" in refusal(script.main, checkpoint, tmp_path, *out)
+    assert "cannot be read" in refusal(script.main, REPOSITORY / "setup.py", data, *out)
+    assert "--passes 1 3: the model has 1 to 2" in refusal(script.main, checkpoint, data, *out, "--passes", 1, 3)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_checkpoint_that_cannot_be_translated_with_is_refused_in_a_sentence(trained, tmp_path):
+    checkpoint, data = trained
+    assert "--data" in refusal(translate.main, checkpoint)
+    assert "cannot be loaded with the data" in refusal(translate.main, checkpoint, "--data", tmp_path)
+    assert "is damaged, no checkpoint" in refusal(translate.main, REPOSITORY / "setup.py", "--data", data)
