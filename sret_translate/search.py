@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 
 PAD, EOS = 1, 2  # fairseq's numbers
-BLOCK = 16  # steps by which the caches grow
+FEWEST_STEPS, MORE_STEPS = 8, 16  # for which the caches have room at first, and by which they grow
 # From this part of finished sentences on, moving the others together costs less than computing for all.
 COMPACT_FROM = 0.2
 
@@ -53,18 +53,20 @@ class Steps:
         self.names = [name for name in self.shapes if name.startswith(("keys_", "values_"))]
         _, _, heads, _, width = self.shapes[self.names[0]]
         # All in one piece: the system gives large pieces of memory in large pages, in half the time.
-        self.caches = np.zeros((len(self.names), 1, batch, heads, 0, width), np.float32)
+        self.caches = np.empty((len(self.names), 1, batch, heads, 0, width), np.float32)
         self.results: Dict[str, np.ndarray] = {}
         self.grow()
 
     def grow(self) -> None:
-        """Make room for more steps."""
-        *outer, slots, width = self.caches.shape
-        larger = np.zeros((*outer, slots + BLOCK * self.beam, width), np.float32)
-        larger[..., :slots, :] = self.caches
-        self.caches = larger
+        """Make room for more steps: 8, 16, 32 and so on by 16, since attention goes through all that there is."""
         old = self.arrays["ancestors"]
-        self.arrays["ancestors"] = np.full((*old.shape[:2], old.shape[2] + BLOCK), -1)
+        more = min(max(old.shape[2], FEWEST_STEPS), MORE_STEPS)
+        *outer, slots, width = self.caches.shape
+        larger = np.empty((*outer, slots + more * self.beam, width), np.float32)
+        larger[..., :slots, :] = self.caches
+        larger[..., slots:, :] = 0.0  # a weight of 0 times what was there before may be NaN
+        self.caches = larger
+        self.arrays["ancestors"] = np.full((*old.shape[:2], old.shape[2] + more), -1)
         self.arrays["ancestors"][:, :, : old.shape[2]] = old
         self.bind()
 
