@@ -129,7 +129,7 @@ class Bundle:
         """A graph, ready to run."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # what is wrong comes as an exception
         try:
             return onnxruntime.InferenceSession(str(self.folder / name), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes, which share no other base
