@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import pickle
 import shutil
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional
@@ -43,17 +42,10 @@ def export(
         what config.json says.
 
     Raises:
-        OptionError: the checkpoint cannot be loaded, or not exported.
+        SystemExit: the checkpoint cannot be loaded, see patches/reading.py, or not exported.
     """
-    try:
-        models, _, task = checkpoint_utils.load_model_ensemble_and_task(
-            [checkpoint], {"data": data, "eval_bleu": False}
-        )
-    except pickle.UnpicklingError:
-        require(False, f"{checkpoint} is damaged, no checkpoint, or carries more than data; it was not read.", "export")
-    except Exception as error:  # fairseq raises nearly anything for files, options and weights that do not fit
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        require(False, f"{checkpoint} cannot be loaded with the data in {data}: {reason}.", "export")
+    overrides = {"data": data, "eval_bleu": False}  # which may need a tokenizer that is not here
+    models, _, task = checkpoint_utils.load_model_ensemble_and_task([checkpoint], overrides)
     return write(models[0], task, Path(out), sentencepiece and Path(sentencepiece), passes, int8)
 
 
