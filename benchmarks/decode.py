@@ -9,6 +9,7 @@ from fairseq.sequence_generator import SequenceGenerator
 from benchmarks import devices, models
 from benchmarks.batches import sources
 from benchmarks.comparison import Comparison, Goal
+from benchmarks.options import chosen
 from benchmarks.report import Report, comparisons_report
 
 BEAM = 5
@@ -80,7 +81,7 @@ def run(settings: argparse.Namespace) -> Report:
     length = 6 if settings.quick else 25
     comparisons = []
     for size in settings.sizes:
-        for variant, words in variants(size).items():
+        for variant, words in chosen(variants(size), settings).items():
             systems = [models.build(size, options, settings.device) for options in (models.A, words)]
             facts = {"parameters_without_embeddings": [models.parameters(system.model) for system in systems]}
             for batch in (1, 4) if settings.quick else (1, 64):

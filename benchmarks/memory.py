@@ -17,8 +17,9 @@ import torch
 from benchmarks import models
 from benchmarks.batches import training_batches
 from benchmarks.comparison import Comparison, Goal, alternate
+from benchmarks.options import chosen
 from benchmarks.report import Report, comparisons_report
-from benchmarks.train import criterions, max_tokens
+from benchmarks.train import max_tokens, trainings
 
 GOAL = Goal(0.95, at_least=False)
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "MemoryError", "bad_alloc")
@@ -108,9 +109,7 @@ def run(settings: argparse.Namespace) -> Report:
     comparisons = []
     for size in settings.sizes:
         plain = "label_smoothed_cross_entropy"
-        systems = {"A": (models.A, plain)}
-        for variant, words in models.VARIANTS.items():
-            systems.update({variant + suffix: (words, criterion) for suffix, criterion in criterions().items()})
+        systems = {"A": (models.A, plain), **chosen(trainings(), settings)}
         measures = {
             name: lambda size=size, system=system: measure(size, *system, settings) for name, system in systems.items()
         }

@@ -46,6 +46,12 @@ def parse(words: List[str]) -> argparse.Namespace:
         type=count,
         help="threads of torch (default: OMP_NUM_THREADS, or 1); of one the processor's time is measured",
     )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="VARIANT",
+        help="of train, decode, memory: these variants alone",
+    )
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs/benchmarks", help="default: runs/benchmarks")
     settings = parser.parse_args(words)
 
@@ -59,6 +65,18 @@ def parse(words: List[str]) -> argparse.Namespace:
     except argparse.ArgumentTypeError as error:
         parser.error(f"environment variable OMP_NUM_THREADS: {error}")
     return settings
+
+
+def chosen(variants: dict, settings: argparse.Namespace) -> dict:
+    """The variants that --only names, or all.
+
+    Raises:
+        SystemExit: --only names none that there is.
+    """
+    unknown = [name for name in settings.only or [] if name not in variants]
+    if unknown:
+        raise SystemExit(f"benchmarks: --only {unknown[0]!r} is none of {', '.join(map(repr, variants))}.")
+    return {name: value for name, value in variants.items() if not settings.only or name in settings.only}
 
 
 def count(text: str) -> int:
