@@ -1,11 +1,20 @@
 """The folder that scripts/export_onnx.py writes, read and checked. Nothing in it can run code."""
 
+from __future__ import annotations
+
 import json
 import zlib
 from pathlib import Path
 from typing import Any, Dict, List
 
-import onnxruntime
+try:
+    import numpy as np
+    import onnxruntime
+
+    MISSING = ""
+except ImportError as error:  # --help needs neither; whoever opens a bundle is told
+    np = onnxruntime = None
+    MISSING = f"translating needs onnxruntime and numpy ({error}): pip install onnxruntime."
 
 FORMAT, VERSION = "sret_translate", 1
 UNKNOWN = 3  # fairseq's number
@@ -55,10 +64,11 @@ class Bundle:
         passes: which of the numbers of passes that it holds; None for the most.
 
     Raises:
-        BundleError: it is incomplete, damaged, of another version, or needs a newer onnxruntime.
+        BundleError: it is incomplete, damaged, of another version, or needs an onnxruntime that is newer, or any.
     """
 
     def __init__(self, folder: str, threads: int = 1, passes: Any = None):
+        require(not MISSING, MISSING)
         self.folder = Path(folder)
         self.config = self.read_config()
         self.check_files()

@@ -1,9 +1,10 @@
 """Beam search on the graphs of a bundle: the same hypotheses as fairseq's."""
 
+from __future__ import annotations
+
 from typing import Dict, List, NamedTuple, Sequence
 
-import numpy as np
-import onnxruntime
+from sret_translate.bundle import np, onnxruntime
 
 PAD, EOS = 1, 2  # fairseq's numbers
 FEWEST_STEPS, MORE_STEPS = 8, 16  # for which the caches have room at first, and by which they grow
