@@ -41,7 +41,7 @@ def main() -> None:
         import onnx  # noqa: F401
         import onnxruntime  # noqa: F401
     except ImportError as error:
-        raise SystemExit(f"{error.name} is not installed; pip install 'sret_fairseq[export]'.") from error
+        raise SystemExit(f"{error.name} is not installed; pip install '.[export]' in a checkout.") from error
     if args.sentencepiece is not None and not args.sentencepiece.is_file():
         raise SystemExit(f"--sentencepiece: there is no file {args.sentencepiece}.")
     model, task = loading.load(args.checkpoint, args.data)

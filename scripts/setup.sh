@@ -112,7 +112,7 @@ refuse_foreign() {
   local maker
   if [[ -e $venv && ! -f $stamp && ! -f $lock && -n $(ls -A "$venv" 2>&1) ]]; then
     die "$venv was not made by this script, which leaves it alone; install into it by hand what is missing" \
-      "($venv/bin/python -m pip install '${root}[plot,recipes]'), or name another folder: VENV=FOLDER."
+      "($venv/bin/python -m pip install '${root}[plot,recipes,export]'), or name another folder: VENV=FOLDER."
   fi
   # A checkout that was moved or copied together with its environment may make it anew: that of the copy is broken.
   maker=$(sed -n '1s/^checkout //p' "$stamp" 2>/dev/null || true)

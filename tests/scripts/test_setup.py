@@ -56,7 +56,7 @@ def test_an_environment_of_the_users_own_is_refused(tmp_path):
     (tmp_path / "pyvenv.cfg").touch()
     said = refusal(tmp_path)
     assert said.startswith(f"setup: {tmp_path} was not made by this script, which leaves it alone; install")
-    assert f"({tmp_path}/bin/python -m pip install '{REPOSITORY}[plot,recipes]')" in said
+    assert f"({tmp_path}/bin/python -m pip install '{REPOSITORY}[plot,recipes,export]')" in said
 
 
 def test_an_environment_of_another_checkout_is_refused(tmp_path):
