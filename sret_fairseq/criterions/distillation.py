@@ -1,8 +1,8 @@
 """Soft-label distillation: a student learns the distribution of a teacher over the vocabulary.
 
-The loss is the paper's (Shen et al., 2022): the teacher's softmax against the student's log-softmax, without a
-logarithm on the teacher's side, so that it is the divergence of Kullback and Leibler plus the teacher's entropy, which
-no gradient sees. The temperature and its factor are those of Hinton, Vinyals and Dean (2015).
+The loss is that of the official vision code's distillation: the teacher's softmax against the student's log-softmax,
+without a logarithm on the teacher's side, so that it is the divergence of Kullback and Leibler plus the teacher's
+entropy, which no gradient sees. The temperature and its factor are those of Hinton, Vinyals and Dean (2015).
 """
 
 import functools

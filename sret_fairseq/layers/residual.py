@@ -99,7 +99,7 @@ def residual_scale(cfg: Any, passes: int) -> float:
 
 
 class ResidualCoefficients(nn.Module):
-    """``c1 * x + c2 * f`` with learnable ``c1`` and ``c2``, initially 1 (SReT, "learnable residual coefficients").
+    """``c1 * x + c2 * f`` with learnable ``c1`` and ``c2``, initially 1 (LRC, as in SReT).
 
     With a scale a, see ``residual_scale``, it is ``x + a * ((c1 - 1) * x + c2 * f)``, in float32 at least: a bfloat16
     would round most of a hundredth of a branch away.
