@@ -1,6 +1,7 @@
 """Damaged checkpoints are refused, copies are whole, and a model knows its dictionaries."""
 
 import argparse
+import fcntl
 import multiprocessing
 import os
 import shutil
@@ -116,7 +117,7 @@ def test_a_copy_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_killed_while_copying(tmp_path):
-    """SIGKILL with half of the bytes written: the file that was to be replaced is still the old one."""
+    """SIGKILL with half of the bytes written: the old file stays, and the next copy removes the half."""
     (tmp_path / "new").write_text("new" * 1000)
     (tmp_path / "last").write_text("old")
 
@@ -133,6 +134,13 @@ def test_killed_while_copying(tmp_path):
     child.join()
     assert child.exitcode == -signal.SIGKILL
     assert (tmp_path / "last").read_text() == "old"
+
+    (abandoned,) = tmp_path.glob("*.tmp")
+    other = tmp_path / "last.another1.tmp"
+    with open(other, "w") as file:  # of a training that is at work
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert PathManager.copy(str(tmp_path / "new"), str(tmp_path / "last"), overwrite=True)
+    assert not abandoned.exists() and other.exists()
 
 
 @pytest.mark.parametrize("side", ["source", "target"])

@@ -58,7 +58,7 @@ def test_times_that_are_none(tmp_path):
 def test_repair_takes_the_newest_sound_checkpoint(tmp_path):
     """The last checkpoint is a copy of another: one fault may have hit both."""
     for age, name in enumerate(("checkpoint2.pt", "checkpoint1.pt", "checkpoint_last.pt")):
-        torch.save({"model": {"x": torch.ones(3)}, "optimizer_history": [{"num_updates": 9 - age}]}, tmp_path / name)
+        write_checkpoint(tmp_path / name, {"x": torch.ones(3)}, optimizer_history=[{"num_updates": 9 - age}])
         os.utime(tmp_path / name, (1000 - age, 1000 - age))
     for name in ("checkpoint2.pt", "checkpoint_last.pt"):
         os.truncate(tmp_path / name, 100)
