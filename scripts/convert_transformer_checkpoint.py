@@ -146,7 +146,7 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="With --encoder-slices left out the encoder is not sliced. Pre- or post-norm is as in the checkpoint.",
+        epilog="Pre- or post-norm is as in the checkpoint.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--input", type=Path, required=True, help="checkpoint of fairseq's transformer")
@@ -160,6 +160,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=loading.seed, default=1, help="of what starts at random (default: 1)")
     options.add_args(parser)
+    for action in parser._actions:
+        if action.dest == "encoder_slices":
+            action.help = action.help.replace(options.SLICES_DEFAULT, "(default: 1, as the layers were trained)")
+        elif action.dest.endswith("_normalize_before"):
+            action.help = argparse.SUPPRESS  # refused below
     args = parser.parse_args()
     for side in options.SIDES:
         if hasattr(args, f"{side}_normalize_before"):

@@ -15,8 +15,9 @@ SIDES = ("encoder", "decoder")
 PERMUTATIONS = ("interleave", "random", "none")
 COEFFICIENTS = ("both", "residual", "identity", "none")
 COEFFICIENT_SIZES = ("scalar", "channel")
-# By default. A sentence of G * G tokens is seen whole after two passes, see slicing.py: 16 is a short sentence.
+# By default. After two passes G * G tokens are seen whole, see layers/encoder_slices.py: 16 is a short sentence.
 MOST_SLICES = 4
+SLICES_DEFAULT = f"(default: the number of passes, at most {MOST_SLICES})"
 
 
 def add_args(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +49,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
                              "passes of a block together change the stream as much as one would alone")
     parser.add_argument("--encoder-slices", metavar="G[,G2,...]",
                         help="slices of the encoder's self-attention in each pass, the last number repeats; 1 is full "
-                             "attention (default: the number of passes, at most 4)")
+                             f"attention {SLICES_DEFAULT}")
     parser.add_argument("--slice-permutation", choices=PERMUTATIONS,
                         help="how every second application of a block along the depth of the encoder permutes the "
                              "tokens before they are sliced; random draws in training only, and interleaves at "

@@ -1,8 +1,11 @@
 """scripts/convert_transformer_checkpoint.py refuses in one sentence, and writes nothing."""
 
+import sys
+
 import pytest
 import torch
 
+import convert_transformer_checkpoint
 from support.checkpoints import Payload, write_checkpoint
 from support.warm_start import PRE_NORM, transformer
 
@@ -76,6 +79,16 @@ def test_refuses_missing_tensors(refusal, tmp_path):
 def test_refuses_options(refusal, tmp_path, words, part):
     _, path = transformer(tmp_path)
     assert part in refusal(path, *words)
+
+
+def test_help_names_what_there_is(capsys, monkeypatch):
+    """Not the options that are refused, nor the defaults of a model that is trained from the start."""
+    monkeypatch.setattr(sys, "argv", ["convert", "--help"])
+    with pytest.raises(SystemExit):
+        convert_transformer_checkpoint.parse_args()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--encoder-slices" in said and "normalize-before" not in said
+    assert "1 is full attention (default: 1," in said and "number of passes, at most" not in said
 
 
 @pytest.mark.parametrize(
