@@ -3,6 +3,7 @@
 CTranslate2 runs where it is installed (pip install ctranslate2); it knows fairseq's transformer alone.
 """
 
+import argparse
 import importlib.util
 import tempfile
 import time
@@ -40,7 +41,7 @@ GOALS = {
 PAIRS = [(FAIRSEQ, WHOLE), (FAIRSEQ, INT8), (CT2, WHOLE), (CT2_INT8, INT8), (WHOLE, INT8)]
 
 
-def run(settings) -> Report:
+def run(settings: argparse.Namespace) -> Report:
     """Every system, one sentence at a time and many, in turn."""
     models.WORDS = WORDS  # before anything is built
     comparisons, notes = [], list(NOTES)

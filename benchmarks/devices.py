@@ -20,8 +20,8 @@ COUNTED = (
 
 def prepare(settings: argparse.Namespace) -> None:
     """Set the number of threads, silence fairseq, and refuse a GPU that is not there."""
-    # Before fairseq is imported, which would set DEBUG; and it warns of its own old ways to call torch and Hydra.
-    logging.basicConfig(level=logging.WARNING)
+    # fairseq sets DEBUG for all libraries, and warns of its own old ways to call torch and Hydra.
+    logging.basicConfig(level=logging.WARNING, force=True)
     warnings.simplefilter("ignore")
     torch.set_num_threads(settings.threads)
     if settings.device == "cuda" and not torch.cuda.is_available():

@@ -17,6 +17,14 @@ BENCHMARKS = {
     "length": "the encoder, sliced and unsliced, by source length",
     "depth": "cost by the number of passes",
 }
+# Options that a benchmark has no use for: given, they are refused.
+UNUSED = {
+    "operations": ("device", "pairs", "sizes", "only"),
+    "activations": ("pairs", "only"),
+    "deploy": ("device", "only"),
+    "length": ("only",),
+    "depth": ("only",),
+}
 SIZES = ("tiny", "base", "big")
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -26,8 +34,9 @@ def parse(words: List[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="benchmarks/run.sh",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Measures sret_transformer (B) against fairseq's transformer (A), both of virtual depth 6+6 and of "
-        "the\nsame width. Prints a table; writes all samples as JSON, and a picture.\n\n"
+        description="Measures sret_transformer. train, operations, memory, decode and deploy compare it (B) with "
+        "fairseq's\ntransformer (A), both of virtual depth 6+6 and of the same width; the others vary what they name. "
+        "Prints\na table; writes all samples as JSON, and a picture.\n\n"
         + "\n".join(f"  {name:11} {text}" for name, text in BENCHMARKS.items()),
         epilog="Environment variables: VENV, PYTHON and TORCH, see scripts/setup.sh --help.",
     )
@@ -50,11 +59,14 @@ def parse(words: List[str]) -> argparse.Namespace:
         "--only",
         nargs="+",
         metavar="VARIANT",
-        help="of train, decode, memory: these variants alone",
+        help="of train, decode, memory: these variants alone, such as 'no NLL'; a name that is none of them lists all",
     )
     parser.add_argument("--out", type=Path, default=REPOSITORY / "runs/benchmarks", help="default: runs/benchmarks")
     settings = parser.parse_args(words)
 
+    for name in UNUSED.get(settings.benchmark, ()):
+        if getattr(settings, name) not in (None, parser.get_default(name)):
+            parser.error(f"{settings.benchmark} has no use for --{name}; leave it out.")
     output.picture_folder(settings.out)
     settings.words = words
     settings.pairs = settings.pairs or (1 if settings.quick else 7)
