@@ -19,7 +19,7 @@ from benchmarks.batches import training_batches
 from benchmarks.comparison import Comparison, Goal, alternate
 from benchmarks.options import chosen
 from benchmarks.report import Report, comparisons_report
-from benchmarks.train import max_tokens, trainings
+from benchmarks.train import PLAIN, max_tokens, trainings
 
 GOAL = Goal(0.95, at_least=False)
 OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "MemoryError", "bad_alloc")
@@ -108,8 +108,7 @@ def run(settings: argparse.Namespace) -> Report:
     """Every variant of B, and A, in turn."""
     comparisons = []
     for size in settings.sizes:
-        plain = "label_smoothed_cross_entropy"
-        systems = {"A": (models.A, plain), **chosen(trainings(), settings)}
+        systems = {"A": (models.A, PLAIN), **chosen(trainings(), settings)}
         measures = {
             name: lambda size=size, system=system: measure(size, *system, settings) for name, system in systems.items()
         }

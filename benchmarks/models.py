@@ -6,7 +6,6 @@ from typing import List
 
 import torch
 from fairseq import options
-from fairseq.criterions import CRITERION_REGISTRY
 from fairseq.data import Dictionary
 from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.tasks.translation import TranslationTask
@@ -96,11 +95,6 @@ def build(size: str, words: str, device: str, criterion: str = "label_smoothed_c
         if ".coefficients." in name:  # as a training moves them: by 1 nothing needs to be multiplied
             torch.nn.init.uniform_(parameter, -0.1, 0.1)
     return System(cfg, task, model, device)
-
-
-def has_chunked_criterion() -> bool:
-    """Whether the plugin registers a criterion that bounds the memory of the loss."""
-    return CHUNKED in CRITERION_REGISTRY
 
 
 def parameters(module: torch.nn.Module) -> int:

@@ -9,6 +9,7 @@ from benchmarks.comparison import Goal
 from benchmarks.options import chosen
 from benchmarks.report import Report, comparisons_report
 
+PLAIN = "label_smoothed_cross_entropy"
 NOTES = [
     "A: fairseq's transformer, 6+6 layers, pre-norm. B: sret_transformer, 3 blocks x 2 passes a side, same width.",
     "Updates of fairseq's Trainer on the same batches: label smoothing 0.1, dropout 0.1, clipping, Adam; vocabulary "
@@ -31,19 +32,13 @@ def goal(variant: str, device: str) -> Goal:
     )
 
 
-def criterions() -> Dict[str, str]:
-    """Those that B is trained with, by the name that the table gives them."""
-    named = {"": "label_smoothed_cross_entropy"}
-    return {**named, ", chunked loss": models.CHUNKED} if models.has_chunked_criterion() else named
-
-
 def trainings() -> Dict[str, Tuple[str, str]]:
     """Options and criterion of B, by the name that the table gives it."""
     named = {}
     for variant, words in models.VARIANTS.items():
-        for suffix, criterion in criterions().items():
-            named[variant + suffix] = words, criterion
-        named[f"{variant}, fused_adam"] = f"{words} --optimizer fused_adam", "label_smoothed_cross_entropy"
+        named[variant] = words, PLAIN
+        named[f"{variant}, chunked loss"] = words, models.CHUNKED
+        named[f"{variant}, fused_adam"] = f"{words} --optimizer fused_adam", PLAIN
     return named
 
 

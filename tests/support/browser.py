@@ -1,6 +1,5 @@
 """A headless Chromium, driven through its debugging pipe."""
 
-import base64
 import contextlib
 import functools
 import http.server
@@ -68,13 +67,6 @@ class Browser:
         """Type into what has the focus."""
         for character in text:
             self.call("Input.insertText", text=character)
-
-    def screenshot(self, path: Path, width: int, height: int) -> None:
-        """Save what a window, or a phone, of this size shows."""
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=width < 600
-        )
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
 
 @contextlib.contextmanager
