@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 dependencies = ["fairseq", "numpy", "torch"]
 
 
-def sret_transformer(checkpoint, data, **options):
+def sret_transformer(checkpoint: str | Path, data: str | Path, **options: Any) -> Any:
     """A trained sret_transformer, ready to translate.
 
     Args:

@@ -15,7 +15,7 @@ class Goal:
     bound: float
     at_least: bool = True
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{'>=' if self.at_least else '<='} {self.bound:.2f}"
 
     def verdict(self, ratio: float) -> str:

@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import logging
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Dict, Iterator
 
 from fairseq.data import Dictionary
 from fairseq.models import register_model, register_model_architecture
@@ -32,18 +32,18 @@ class SretTransformerModel(TransformerModel):
     """
 
     @classmethod
-    def hub_models(cls):
+    def hub_models(cls) -> Dict[str, str]:
         """None: this project publishes no trained model, and fairseq's own do not fit."""
         return {}
 
     @classmethod
-    def add_args(cls, parser: argparse.ArgumentParser):
+    def add_args(cls, parser: argparse.ArgumentParser) -> None:
         """Add the options of fairseq's transformer and this project's."""
         TransformerModel.add_args(parser)
         options.add_args(parser)
 
     @classmethod
-    def build_model(cls, args: Any, task: FairseqTask):
+    def build_model(cls, args: Any, task: FairseqTask) -> "SretTransformerModel":
         """Build a model and log what it is made of.
 
         Raises:
@@ -73,12 +73,12 @@ class SretTransformerModel(TransformerModel):
         return model
 
     @classmethod
-    def build_encoder(cls, args: Any, src_dict: Dictionary, embed_tokens: nn.Embedding):
+    def build_encoder(cls, args: Any, src_dict: Dictionary, embed_tokens: nn.Embedding) -> SretEncoder:
         """The recursive encoder."""
         return SretEncoder(args, src_dict, embed_tokens)
 
     @classmethod
-    def build_decoder(cls, args: Any, tgt_dict: Dictionary, embed_tokens: nn.Embedding):
+    def build_decoder(cls, args: Any, tgt_dict: Dictionary, embed_tokens: nn.Embedding) -> SretDecoder:
         """The recursive decoder."""
         return SretDecoder(args, tgt_dict, embed_tokens, no_encoder_attn=args.no_cross_attention)
 

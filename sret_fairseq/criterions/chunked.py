@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from typing import Any, Dict, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
 from fairseq.criterions import register_criterion
@@ -32,7 +32,7 @@ class ChunkedLoss(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, smoothing: float):
+    def forward(ctx: Any, features: Tensor, weight: Tensor, targets: Tensor, smoothing: float) -> Tuple[Tensor, Tensor]:
         """Sum of losses over tokens.
 
         Args:
@@ -86,7 +86,7 @@ class ChunkedLoss(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, scale: Tensor, _: Any):
+    def backward(ctx: Any, scale: Tensor, _: Any) -> Tuple[Optional[Tensor], ...]:
         """Scale the gradients by that of the loss."""
         features_grad, weight_grad = ctx.saved_tensors
         if features_grad is not None:

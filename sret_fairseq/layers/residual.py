@@ -43,7 +43,7 @@ class ScaledSum(torch.autograd.Function):
         return scaled_sum(x, branch, identity, residual, scale)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor):
+    def backward(ctx: Any, gradient: Tensor) -> Tuple[Optional[Tensor], ...]:
         x, branch, identity, residual = ctx.saved_tensors
         scale = ctx.scale
         x_gradient, branch_gradient, identity_gradient, residual_gradient = gradient, gradient, None, None
