@@ -39,9 +39,9 @@ class FeedForward(nn.Module):
 
 
 class NonLinearProjection(nn.Module):
-    """The NLL of one pass: ``x = a * x + b * W2(GELU(W1(LN(x))))`` with W1: C -> ratio * C.
+    """The NLL of one pass: ``x = c1 * x + c2 * W2(GELU(W1(LN(x))))`` with W1: C -> ratio * C.
 
-    With post-norm blocks it is post-norm as well: ``x = LN(a * x + b * W2(GELU(W1(x))))``.
+    With post-norm blocks it is post-norm as well: ``x = LN(c1 * x + c2 * W2(GELU(W1(x))))``.
 
     Args:
         cfg: the TransformerConfig, with this project's options beside fairseq's; ``nll_ratio`` is above 0.
