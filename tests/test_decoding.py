@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sret_fairseq.layers.beams import MOST_TOGETHER
-from support import models as helpers
+from support import models
 from support.models import COMBINATIONS, PAD, build_sret, generate, lengths, logits, pad, source, target
 
 TABLE = pytest.mark.parametrize("options", COMBINATIONS.values(), ids=COMBINATIONS)
@@ -227,5 +227,5 @@ def test_every_pass_has_its_own_self_attention_cache(passes):
     state = {}
     encoder_out = model.encoder(source(5)[None], torch.tensor([5]))
     model.decoder(target(1)[None], encoder_out=encoder_out, incremental_state=state)
-    blocks = helpers.SIZES["decoder_layers"]
+    blocks = models.SIZES["decoder_layers"]
     assert len(state) == blocks * (passes + 1) + 1

@@ -6,18 +6,18 @@ import copy
 import pytest
 import torch
 
-import sret_fairseq.model as sret_model
 from sret_fairseq.layers import decoder_slices, encoder_slices, layout
 from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.residual import PlainNumbers, ResidualCoefficients
+from sret_fairseq.model import SretTransformerModel, architecture_108, architecture_1008
 from sret_fairseq.summary import parameter_counts, runs, summary_lines
-from support import models as helpers
+from support import models
 from support.models import Task, build_sret
 
 ARCHITECTURES = {
     # name: (function, virtual depth)
-    "sret_transformer_108": (sret_model.architecture_108, 108),
-    "sret_transformer_1008": (sret_model.architecture_1008, 1008),
+    "sret_transformer_108": (architecture_108, 108),
+    "sret_transformer_1008": (architecture_1008, 1008),
 }
 
 
@@ -26,12 +26,12 @@ def test_deep_architectures(name):
     """At most 15 million parameters with a joint vocabulary of 10,000, the depth of their names, and a short log."""
     function, depth = ARCHITECTURES[name]
     task = Task()
-    task.source_dictionary = task.target_dictionary = helpers.dictionary(9996)
+    task.source_dictionary = task.target_dictionary = models.dictionary(9996)
     assert len(task.source_dictionary) == 10_000
     args = argparse.Namespace(share_all_embeddings=True)
     function(args)
     assert args.depth_scaled_residuals and args.encoder_slices == "2" and args.decoder_slices == "1"
-    model = sret_model.SretTransformerModel.build_model(args, task)
+    model = SretTransformerModel.build_model(args, task)
     assert parameter_counts(model)["total"] <= 15_000_000
     lines = summary_lines(model)
     assert f"virtual depth {depth} in total" in lines[-1]
@@ -167,17 +167,17 @@ def test_a_deep_loop_trains_from_the_first_update():
     deep = {"encoder_recursions": 27, "decoder_recursions": 27, "encoder_recursion_span": 2, "decoder_layers": 1}
     torch.manual_seed(0)
     args = argparse.Namespace(
-        **{**helpers.SIZES, **deep, "nll_ratio": 0.25, "depth_scaled_residuals": True, "checkpoint_activations": True}
+        **{**models.SIZES, **deep, "nll_ratio": 0.25, "depth_scaled_residuals": True, "checkpoint_activations": True}
     )
-    model = sret_model.SretTransformerModel.build_model(args, Task()).train()
+    model = SretTransformerModel.build_model(args, Task()).train()
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-4, betas=(0.9, 0.98))
-    sources = helpers.pad([helpers.source(7), helpers.source(11, seed=1)], left=True)
-    targets = helpers.pad([helpers.target(9), helpers.target(4, seed=1)])
+    sources = models.pad([models.source(7), models.source(11, seed=1)], left=True)
+    targets = models.pad([models.target(9), models.target(4, seed=1)])
     losses, norms = [], []
     for _ in range(25):
-        out = helpers.logits(model, sources, targets[:, :-1])
+        out = models.logits(model, sources, targets[:, :-1])
         wanted = targets[:, 1:]
-        loss = torch.nn.functional.cross_entropy(out.flatten(0, 1), wanted.flatten(), ignore_index=helpers.PAD)
+        loss = torch.nn.functional.cross_entropy(out.flatten(0, 1), wanted.flatten(), ignore_index=models.PAD)
         optimizer.zero_grad()
         loss.backward()
         norms.append(torch.nn.utils.clip_grad_norm_(model.parameters(), float("inf")).item())

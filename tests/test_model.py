@@ -5,9 +5,15 @@ import argparse
 import pytest
 import torch
 
-import sret_fairseq.model as sret_model
+from sret_fairseq.model import (
+    base_architecture,
+    iwslt_de_en_architecture,
+    tiny_architecture,
+    wmt_en_de_architecture,
+    wmt_en_de_big_architecture,
+)
 from sret_fairseq.summary import parameter_counts, summary_lines
-from support import models as helpers
+from support import models
 from support.models import COMBINATIONS, build_fairseq, build_sret, logits, pad, source, target
 
 SOURCES = pad([source(7), source(11, seed=1), source(1, seed=2)], left=True)
@@ -21,14 +27,14 @@ def test_all_options_off_equals_fairseq(pre_norm, mode):
     norm = {"encoder_normalize_before": pre_norm, "decoder_normalize_before": pre_norm}
     reference = build_fairseq(seed=1, **norm)
     model = build_sret(seed=2, **dict(COMBINATIONS["plain"], **norm))
-    helpers.copy_fairseq_weights(model, reference)
+    models.copy_fairseq_weights(model, reference)
     if mode == "train":
         for module in list(reference.modules()) + list(model.modules()):
             if hasattr(module, "p"):
                 module.p = 0.0
         reference.train()
         model.train()
-    real = TARGETS.ne(helpers.PAD)
+    real = TARGETS.ne(models.PAD)
     ours, theirs = logits(model, SOURCES, TARGETS)[real], logits(reference, SOURCES, TARGETS)[real]
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
 
@@ -96,8 +102,8 @@ def expected_counts(sizes) -> dict:
 def test_parameter_counts_follow_the_formula(options):
     """Invariant 8: the parts count what the formula says, and add up to the total."""
     model = build_sret(**options)
-    args = argparse.Namespace(**dict(helpers.SIZES, **options))
-    sret_model.base_architecture(args)
+    args = argparse.Namespace(**dict(models.SIZES, **options))
+    base_architecture(args)
     counts = parameter_counts(model)
     assert {part: counts[part] for part in ("blocks", "NLL", "coefficients")} == expected_counts(vars(args))
     assert counts["total"] == sum(parameter.numel() for parameter in model.parameters())
@@ -106,11 +112,11 @@ def test_parameter_counts_follow_the_formula(options):
 
 ARCHITECTURES = {
     # name: (width, FFN, heads, function)
-    "sret_transformer": (512, 2048, 8, sret_model.base_architecture),
-    "sret_transformer_tiny": (128, 256, 4, sret_model.tiny_architecture),
-    "sret_transformer_iwslt_de_en": (512, 1024, 4, sret_model.iwslt_de_en_architecture),
-    "sret_transformer_wmt_en_de": (512, 2048, 8, sret_model.wmt_en_de_architecture),
-    "sret_transformer_wmt_en_de_big": (1024, 4096, 16, sret_model.wmt_en_de_big_architecture),
+    "sret_transformer": (512, 2048, 8, base_architecture),
+    "sret_transformer_tiny": (128, 256, 4, tiny_architecture),
+    "sret_transformer_iwslt_de_en": (512, 1024, 4, iwslt_de_en_architecture),
+    "sret_transformer_wmt_en_de": (512, 2048, 8, wmt_en_de_architecture),
+    "sret_transformer_wmt_en_de_big": (1024, 4096, 16, wmt_en_de_big_architecture),
 }
 
 

@@ -8,7 +8,7 @@ import torch
 from sret_fairseq.errors import OptionError
 from sret_fairseq.model import SretTransformerModel
 from sret_fairseq.summary import summary_lines
-from support import models as helpers
+from support import models
 from support.models import Task, build_sret, logits, pad, source, target
 
 SOURCES = pad([source(7), source(11, seed=1)], left=True)
@@ -36,7 +36,7 @@ def rerun(model, **overrides):
 def trained(**options):
     """A model as after training: its args are those that a checkpoint would hold."""
     torch.manual_seed(0)
-    args = argparse.Namespace(**dict(helpers.SIZES, **TRAINED, **options))
+    args = argparse.Namespace(**dict(models.SIZES, **TRAINED, **options))
     model = SretTransformerModel.build_model(args, Task())
     model.args = args
     for name, parameter in model.named_parameters():
@@ -69,7 +69,7 @@ def test_fewer_passes_decode_incrementally():
     for step in range(4):
         out = shallow.decoder(TARGETS[:, : step + 1], encoder_out=encoder_out, incremental_state=state)[0]
         torch.testing.assert_close(out[:, 0], full[:, step], atol=2e-5, rtol=0)
-    assert len(state) == 2 * helpers.SIZES["decoder_layers"] + 1  # and the table of beams
+    assert len(state) == 2 * models.SIZES["decoder_layers"] + 1  # and the table of beams
 
 
 @pytest.mark.parametrize("side", ["encoder", "decoder"])

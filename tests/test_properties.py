@@ -1,4 +1,4 @@
-"""The invariants over options, lengths and paddings that hypothesis draws, beyond the table of helpers.COMBINATIONS."""
+"""The invariants over options, lengths and paddings that hypothesis draws, beyond the table of models.COMBINATIONS."""
 
 import torch
 from hypothesis import given, settings

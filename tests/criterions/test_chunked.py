@@ -8,7 +8,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import LabelSmoothedCrossEn
 from fairseq.models import lstm
 from fairseq.modules.quantization.scalar.modules import IntLinear
 
-from sret_fairseq.criterions import chunked as criterion
+from sret_fairseq.criterions import chunked
 from sret_fairseq.criterions.chunked import ChunkedLabelSmoothedCrossEntropy
 from sret_fairseq.criterions.distillation import SoftDistillation
 from sret_fairseq.criterions.mixed_depth import MixedDepthCriterion
@@ -31,7 +31,7 @@ def losses_and_gradients(kind, model, smoothing, **options):
 @pytest.mark.parametrize("options", [{}, {"ignore_prefix_size": 2}, {"sentence_avg": True}], ids=str)
 def test_equals_fairseq(monkeypatch, chunk_size, smoothing, options):
     """Loss, likelihood, counts and every gradient, whatever the chunks; with padding in the batch."""
-    monkeypatch.setitem(criterion.CHUNK_SIZE, "cpu", chunk_size)
+    monkeypatch.setitem(chunked.CHUNK_SIZE, "cpu", chunk_size)
     model = build_sret(share_decoder_input_output_embed=True).double()
     ours = losses_and_gradients(ChunkedLabelSmoothedCrossEntropy, model, smoothing, **options)
     theirs = losses_and_gradients(LabelSmoothedCrossEntropyCriterion, model, smoothing, **options)
@@ -66,10 +66,10 @@ def test_a_large_loss_scale_overflows_no_gradient():
     """fairseq's scale of the loss may exceed the largest float16; its product with a small gradient need not."""
     features = torch.full((3, 4), 1e-3, dtype=torch.float16)
     weight = torch.zeros(5, 4, dtype=torch.float16, requires_grad=True)
-    loss, _ = criterion.ChunkedLoss.apply(features, weight, torch.tensor([0, 1, 2]), 0.1)
+    loss, _ = chunked.ChunkedLoss.apply(features, weight, torch.tensor([0, 1, 2]), 0.1)
     (loss * 2.0**17).backward()
     expected = weight.detach().double().requires_grad_()
-    criterion.ChunkedLoss.apply(features.double(), expected, torch.tensor([0, 1, 2]), 0.1)[0].backward()
+    chunked.ChunkedLoss.apply(features.double(), expected, torch.tensor([0, 1, 2]), 0.1)[0].backward()
     torch.testing.assert_close(weight.grad.double(), expected.grad * 2.0**17, atol=1e-3, rtol=1e-2)
 
 

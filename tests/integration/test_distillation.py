@@ -9,11 +9,10 @@ import torch
 from sret_fairseq.criterions.distillation import SoftDistillation
 from sret_fairseq.criterions.teacher import Teacher
 from support.commands import fairseq
-from support.models import not_on_python_3_10, python
+from support.models import REPOSITORY, not_on_python_3_10, python
 from support.training import (
     BATCHES,
     MODEL,
-    REPOSITORY,
     assert_same_weights,
     load,
     train,

@@ -10,12 +10,12 @@ from fairseq.dataclass.utils import convert_namespace_to_omegaconf
 from fairseq.distributed import utils as distributed_utils
 from fairseq_cli import train as fairseq_train
 
+from support.models import REPOSITORY
 from support.training import (
     BATCHES,
     LOG,
     MODEL,
     OPTIMIZER,
-    REPOSITORY,
     arguments,
     assert_same_weights,
     load,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from support import models as helpers
+from support import models
 from support.models import (
     COMBINATIONS,
     PAD,
@@ -42,12 +42,12 @@ TABLE = pytest.mark.parametrize("options", HEADS.values(), ids=HEADS)
 def joined_dictionary(monkeypatch, request):
     """Both sides have one dictionary where everything is tied, as --joined-dictionary makes it."""
     if "all tied" in request.node.name:
-        monkeypatch.setattr(helpers, "TARGET_WORDS", helpers.SOURCE_WORDS)
+        monkeypatch.setattr(models, "TARGET_WORDS", models.SOURCE_WORDS)
 
 
 def targets_for(options):
     """The target batch, within the vocabulary of the test."""
-    return TARGETS.clamp(max=3 + helpers.SOURCE_WORDS) if options.get("share_all_embeddings") else TARGETS
+    return TARGETS.clamp(max=3 + models.SOURCE_WORDS) if options.get("share_all_embeddings") else TARGETS
 
 
 def log_probabilities(model, targets):

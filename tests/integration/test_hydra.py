@@ -14,8 +14,8 @@ from fairseq import checkpoint_utils
 
 from sret_fairseq import options
 from sret_fairseq.summary import summary_lines
-from support.models import not_on_python_3_10
-from support.training import REPOSITORY, load
+from support.models import REPOSITORY, not_on_python_3_10
+from support.training import load
 
 CHUNKED = "chunked_label_smoothed_cross_entropy"
 EXAMPLE = REPOSITORY / "examples" / "hydra"

@@ -8,7 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sret_fairseq.layers import recomputation as checkpointing
+from sret_fairseq.layers import recomputation
 from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.layout import whole_sentences
 from sret_fairseq.layers.recomputation import KEPT, segments
@@ -73,7 +73,7 @@ def side_gradients(model, side: str, passes: int, seed: int):
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_are_those_of_the_plain_run(kind, side, dropout, monkeypatch):
     """In several segments of several applications, with the same dropout the second time."""
-    monkeypatch.setattr(checkpointing, "KEPT", 2)
+    monkeypatch.setattr(recomputation, "KEPT", 2)
     passes = 9
     settings = {**KINDS[kind], f"{side}_recursions": passes, "dropout": dropout, "attention_dropout": dropout}
     plain = side_gradients(build_sret(**settings), side, passes, seed=1)
@@ -99,7 +99,7 @@ def test_decoding_meets_no_checkpoints():
 
 def test_offloaded_inputs_of_segments(monkeypatch):
     """With --offload-activations the input of every segment goes through the CPU's memory, and no more than that."""
-    monkeypatch.setattr(checkpointing, "KEPT", 2)
+    monkeypatch.setattr(recomputation, "KEPT", 2)
     saved = []
     on_cpu = torch.autograd.graph.save_on_cpu
 

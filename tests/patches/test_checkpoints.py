@@ -17,7 +17,7 @@ import sret_fairseq  # noqa: F401  (keeps checkpoints whole)
 from sret_fairseq.dictionaries import ForeignDictionary
 from sret_fairseq.model import SretTransformerModel
 from sret_fairseq.patches.checkpoints import CheckpointError
-from support import models as helpers
+from support import models
 from support.checkpoints import write_checkpoint
 from support.models import Task, build_sret
 
@@ -151,7 +151,7 @@ def test_another_dictionary_is_refused(side, tmp_path):
     build_sret(seed=1).load_state_dict(weights)
     task = Task()
     getattr(task, f"{side}_dictionary").symbols[7] = "other"
-    other = SretTransformerModel.build_model(argparse.Namespace(**helpers.SIZES), task)
+    other = SretTransformerModel.build_model(argparse.Namespace(**models.SIZES), task)
     with pytest.raises(ForeignDictionary, match=f"the {side} dictionary is not the one"):
         other.load_state_dict(weights)
 
@@ -163,7 +163,7 @@ def test_weights_of_another_origin_load():
 
 def test_building_twice_gives_the_same_options():
     """What a checkpoint holds of the options is stable: building from them changes none."""
-    model_args = argparse.Namespace(**helpers.SIZES)
+    model_args = argparse.Namespace(**models.SIZES)
     SretTransformerModel.build_model(model_args, Task())
     before = dict(vars(model_args))
     SretTransformerModel.build_model(model_args, Task())

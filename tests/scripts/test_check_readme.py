@@ -1,4 +1,4 @@
-"""scripts/check_readme.py finds the README's commands and fails on one that CI did not run."""
+""".ci/check_readme.py finds the README's commands and fails on one that CI did not run."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""scripts/loss_landscape.py: directions by hand, the loss of fairseq's validation, and the model left as it was."""
+"""scripts/plot_landscape.py: directions by hand, the loss of fairseq's validation, and the model left as it was."""
 
 import csv
 import logging

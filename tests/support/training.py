@@ -16,8 +16,6 @@ from fairseq.models import distributed_fairseq_model
 from fairseq_cli import preprocess
 from fairseq_cli import train as fairseq_train
 
-from support.models import REPOSITORY  # noqa: F401  (for the tests that import it from here)
-
 # Encoder and decoder differ in every size, so that a mix-up of the two crashes.
 MODEL = (
     "--arch sret_transformer --encoder-embed-dim 16 --decoder-embed-dim 24 --encoder-ffn-embed-dim 20 "

@@ -13,7 +13,7 @@ SCRIPT = """\
 source scripts/common/environment.sh
 use_environment "$@"
 echo "$python"
-"$python" -c 'import files, sret_fairseq; print(sret_fairseq.__file__)'"""
+"$python" -c 'import common, sret_fairseq; print(sret_fairseq.__file__)'"""
 SET_UP = """\
 mkdir -p "${VENV:-.venv}/bin"
 ln -s "$(type -P python3)" "${VENV:-.venv}/bin/python3"
@@ -26,7 +26,7 @@ def checkout(tmp_path: Path) -> Path:
     root = tmp_path / "checkout"
     for name, text in {
         "sret_fairseq/__init__.py": "",
-        "scripts/files.py": "",
+        "scripts/common/__init__.py": "",
         "scripts/setup.sh": SET_UP,
         "setup.py": "",
         "constraints.txt": "",

@@ -1,4 +1,4 @@
-"""scripts/home_assistant.py reads sentence pairs from a wheel, and only from the wheel that it knows."""
+"""scripts/quickstart/home_assistant.py reads sentence pairs from a wheel, and only from the wheel that it knows."""
 
 import hashlib
 import json
