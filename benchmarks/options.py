@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import List
 
-from common import output
+from common import arguments, output
 
 BENCHMARKS = {
     "train": "training tokens/s",
@@ -43,7 +43,7 @@ def parse(words: List[str]) -> argparse.Namespace:
     parser.add_argument("benchmark", choices=BENCHMARKS, metavar="|".join(BENCHMARKS))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu; cuda computes in bf16")
     parser.add_argument("--quick", action="store_true", help="a run of less than a minute: that it works, not how fast")
-    parser.add_argument("--pairs", type=count, help="measured pairs A B (default: 7, with --quick 1)")
+    parser.add_argument("--pairs", type=arguments.at_least(1), help="measured pairs A B (default: 7, with --quick 1)")
     parser.add_argument(
         "--sizes",
         type=sizes,
@@ -52,7 +52,7 @@ def parse(words: List[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--threads",
-        type=count,
+        type=arguments.at_least(1),
         help="threads of torch (default: OMP_NUM_THREADS, or 1); of one the processor's time is measured",
     )
     parser.add_argument(
@@ -73,7 +73,7 @@ def parse(words: List[str]) -> argparse.Namespace:
     usual = ["tiny"] if settings.quick else ["base", "big"] if settings.device == "cuda" else ["tiny", "base"]
     settings.sizes = settings.sizes or usual
     try:
-        settings.threads = settings.threads or count(os.environ.get("OMP_NUM_THREADS") or "1")
+        settings.threads = settings.threads or arguments.at_least(1)(os.environ.get("OMP_NUM_THREADS") or "1")
     except argparse.ArgumentTypeError as error:
         parser.error(f"environment variable OMP_NUM_THREADS: {error}")
     return settings
@@ -89,13 +89,6 @@ def chosen(variants: dict, settings: argparse.Namespace) -> dict:
     if unknown:
         raise SystemExit(f"benchmarks: --only {unknown[0]!r} is none of {', '.join(map(repr, variants))}.")
     return {name: value for name, value in variants.items() if not settings.only or name in settings.only}
-
-
-def count(text: str) -> int:
-    """A whole number of at least 1."""
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number of at least 1")
-    return int(text)
 
 
 def sizes(text: str) -> List[str]:

@@ -19,7 +19,7 @@ from fairseq.models.transformer import TransformerModel
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from common import building, checkpoints, command, loading
+from common import arguments, building, checkpoints, command, loading
 from convert import tensors
 from sret_fairseq import options
 from sret_fairseq.model import SretTransformerModel
@@ -158,7 +158,7 @@ def parse_args() -> argparse.Namespace:
         help="what a block gets of the layers that its passes stand for: the first, the average of all, or layers "
         "spread evenly over the stack, its first and last among them (default: average)",
     )
-    parser.add_argument("--seed", type=loading.seed, default=1, help="of what starts at random (default: 1)")
+    parser.add_argument("--seed", type=arguments.seed, default=1, help="of what starts at random (default: 1)")
     options.add_args(parser)
     for action in parser._actions:
         if action.dest == "encoder_slices":

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from common import building, command, loading, operations, output
+from common import arguments, building, command, operations, output
 from common.operations import Lengths
 
 try:
@@ -143,10 +143,10 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(usage=usage, description=__doc__, allow_abbrev=False)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.error = refuse
-    add, length = parser.add_argument, loading.at_least(1)
+    add, length = parser.add_argument, arguments.at_least(1)
     add("--source-length", type=length, required=True, help="tokens that the encoder reads, end of sentence included")
     add("--target-length", type=length, required=True, help="tokens that the decoder reads, end of sentence included")
-    add("--vocabulary", type=loading.at_least(5), default=10_000, help="words of each language (default: 10000)")
+    add("--vocabulary", type=arguments.at_least(5), default=10_000, help="words of each language (default: 10000)")
     add("--beside", metavar="OPTIONS", help="another model, in quotes (default: fairseq's of the same virtual depth)")
     add("--csv", type=Path, metavar="FILE", help="write the numbers as CSV")
     add("--png", type=Path, metavar="FILE", help="draw the operations as bars by part")

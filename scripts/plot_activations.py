@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from common import command, loading, output
+from common import arguments, command, loading, output
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,9 +121,11 @@ def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = loading.parser(__doc__)
     choice = parser.add_mutually_exclusive_group()
-    choice.add_argument("--index", type=loading.at_least(0), metavar="N", help="only sentence N of the subset, from 0")
     choice.add_argument(
-        "--sentences", type=loading.at_least(1), default=100, metavar="K", help="the first K sentences (default: 100)"
+        "--index", type=arguments.at_least(0), metavar="N", help="only sentence N of the subset, from 0"
+    )
+    choice.add_argument(
+        "--sentences", type=arguments.at_least(1), default=100, metavar="K", help="the first K sentences (default: 100)"
     )
     return parser.parse_args()
 

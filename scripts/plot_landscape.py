@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from common import command, loading, output
+from common import arguments, command, loading, output
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,12 +115,12 @@ def draw(steps: Sequence[float], losses: np.ndarray) -> "Figure":
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = loading.parser(__doc__)
-    parser.add_argument("--points", type=loading.at_least(3), default=21, help="of each axis, odd (default: 21)")
+    parser.add_argument("--points", type=arguments.at_least(3), default=21, help="of each axis, odd (default: 21)")
     parser.add_argument("--span", type=float, default=1.0, help="alpha and beta go from -SPAN to SPAN (default: 1)")
     parser.add_argument(
-        "--max-sentences", type=loading.at_least(1), metavar="N", help="only the first N sentences (default: all)"
+        "--max-sentences", type=arguments.at_least(1), metavar="N", help="only the first N sentences (default: all)"
     )
-    parser.add_argument("--seed", type=loading.seed, default=1, help="of the directions (default: 1)")
+    parser.add_argument("--seed", type=arguments.seed, default=1, help="of the directions (default: 1)")
     args = parser.parse_args()
     if args.points % 2 == 0:
         parser.error(f"--points {args.points}: give an odd number, so that the checkpoint itself is a point.")

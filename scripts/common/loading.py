@@ -2,11 +2,11 @@
 
 import argparse
 import logging
-from collections.abc import Callable, Container
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
-from common import checkpoints, command, files
+from common import arguments, checkpoints, command, files
 
 try:
     import torch
@@ -106,26 +106,6 @@ def collated(
     return [dataset.collater([dataset[index] for index in row]) for row in rows]
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """A type for argparse: a whole number from ``least`` on."""
-
-    def number(word: str) -> int:
-        value = int(word)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value}: give a number of at least {least}")
-        return value
-
-    return number
-
-
-def seed(word: str) -> int:
-    """A type for argparse: a whole number that torch takes for a seed."""
-    value = int(word)
-    if not -(2**63) <= value < 2**64:
-        raise argparse.ArgumentTypeError(f"{value}: give a number from -2**63 to 2**64 - 1")
-    return value
-
-
 def parser(description: str) -> argparse.ArgumentParser:
     """A command line with what these scripts share: the checkpoint, the data and where to write."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -134,6 +114,9 @@ def parser(description: str) -> argparse.ArgumentParser:
     result.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the results go")
     result.add_argument("--subset", default="valid", help="part of the data (default: valid)")
     result.add_argument(
-        "--max-tokens", type=at_least(1), default=4096, help="tokens of a batch, padding included (default: 4096)"
+        "--max-tokens",
+        type=arguments.at_least(1),
+        default=4096,
+        help="tokens of a batch, padding included (default: 4096)",
     )
     return result

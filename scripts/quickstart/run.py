@@ -12,21 +12,13 @@ import shlex
 import sys
 from pathlib import Path
 
-from common import command, files
+from common import arguments, command, files
 from recipe import supervise
 
 UPDATES = 900
 QUICK_UPDATES = 50
 # Seconds of two ordinary cores.
 TRAINING_SECONDS = {"sret_transformer": 200, "transformer": 150}
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 up."""
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not '{text}'")
-    return number
 
 
 def parse_args() -> argparse.Namespace:
@@ -49,9 +41,9 @@ def parse_args() -> argparse.Namespace:
                         help="own text instead: the translation of each line of --source-text")
     parser.add_argument("--source-lang", default="de", metavar="LANG", help="source language (default: de)")
     parser.add_argument("--target-lang", default="en", metavar="LANG", help="target language (default: en)")
-    parser.add_argument("--updates", type=positive, metavar="N",
+    parser.add_argument("--updates", type=arguments.at_least(1), metavar="N",
                         help=f"updates of each training (default: {UPDATES}; with --quick {QUICK_UPDATES})")
-    parser.add_argument("--vocabulary", type=positive, default=4000, metavar="N",
+    parser.add_argument("--vocabulary", type=arguments.at_least(1), default=4000, metavar="N",
                         help="SentencePiece pieces of both languages together, at most (default: 4000)")
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="output folder (default: runs/quickstart, with --quick runs/quickstart-quick)")

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import command, files, provenance
+from common import arguments, command, files, provenance
 from common.training_log import readable
 from recipe import models, record, settings, supervise
 from recipe.plan import Plan, distributed_args, launcher, node_count, report, share_out
@@ -92,13 +92,6 @@ def first_node() -> bool:
     return os.environ.get("NODE_RANK", "0") == "0"
 
 
-def positive(text: str) -> int:
-    """A whole number from 1 up."""
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
-
-
 def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     """The command line's options; ``fairseq_options`` are those after ``--``."""
     split = argv.index("--") if "--" in argv else len(argv)
@@ -119,11 +112,11 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("model", metavar="MODEL", help="a model of the table below")
     parser.add_argument("--list", action="version", version=table, help="print the table of models")
     parser.add_argument("--cpu", action="store_true", help="train on the CPU, to see that all works")
-    parser.add_argument("--max-update", type=positive, metavar="N", help="updates (default: the recipe's)")
-    parser.add_argument("--seed", type=positive, metavar="N", help="random seed (default: 1)")
-    parser.add_argument("--max-tokens", type=positive, metavar="N",
+    parser.add_argument("--max-update", type=arguments.at_least(1), metavar="N", help="updates (default: the recipe's)")
+    parser.add_argument("--seed", type=arguments.at_least(1), metavar="N", help="random seed (default: 1)")
+    parser.add_argument("--max-tokens", type=arguments.at_least(1), metavar="N",
                         help="tokens of a batch on one GPU (default: the recipe's)")
-    parser.add_argument("--update-freq", type=positive, metavar="N",
+    parser.add_argument("--update-freq", type=arguments.at_least(1), metavar="N",
                         help="batches of a GPU in an update (default: what makes the recipe's effective batch)")
     parser.add_argument("--precision", choices=["bf16", "fp16", "amp", "fp32"],
                         help="number format (default: the one that the GPU multiplies fastest)")

@@ -35,7 +35,7 @@ def test_help():
     "words, sentence",
     [
         (["speed"], "invalid choice: 'speed'"),
-        (["train", "--pairs", "0"], "'0' must be a whole number of at least 1"),
+        (["train", "--pairs", "0"], "'0' is not a whole number of at least 1"),
         (["train", "--sizes", "tiny,huge"], "'huge' is none of tiny, base, big"),
         (["operations", "--device", "cuda"], "operations has no use for --device"),
         (["operations", "--sizes", "base"], "operations has no use for --sizes"),

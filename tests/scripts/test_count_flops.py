@@ -141,11 +141,14 @@ def test_beside_another_model(run, capsys):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        (f"{SRET} --source-length 0 --target-length 5", "--source-length: 0: give a number of at least 1"),
-        (f"{SRET} --source-length 5 --target-length -3", "--target-length: -3: give a number of at least 1"),
-        (f"{SRET} --source-length five --target-length 5", "--source-length: invalid number value: 'five'"),
+        (f"{SRET} --source-length 0 --target-length 5", "--source-length: '0' is not a whole number of at least 1"),
+        (f"{SRET} --source-length 5 --target-length -3", "--target-length: '-3' is not a whole number of at least 1"),
+        (
+            f"{SRET} --source-length five --target-length 5",
+            "--source-length: 'five' is not a whole number of at least 1",
+        ),
         (f"{SRET} --target-length 5", "--source-length"),
-        (f"{SRET} {LENGTHS} --vocabulary 4", "--vocabulary: 4: give a number of at least 5"),
+        (f"{SRET} {LENGTHS} --vocabulary 4", "--vocabulary: '4' is not a whole number of at least 5"),
         (f"{SRET} {LENGTHS} --max-target-positions 10", "--target-length 11 is more than --max-target-positions, 10"),
         (f"--arch lstm {LENGTHS}", "--arch lstm must be one of sret_transformer, "),
         (LENGTHS, "--arch is missing"),

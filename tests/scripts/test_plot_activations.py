@@ -200,8 +200,8 @@ def test_command(run, data, checkpoint, capsys):
     "words, sentence",
     [
         (["--index", 12], "--subset valid: of its 12 sentences none is asked for"),
-        (["--index", -1], "-1: give a number of at least 0"),
-        (["--sentences", 0], "0: give a number of at least 1"),
+        (["--index", -1], "'-1' is not a whole number of at least 0"),
+        (["--sentences", 0], "'0' is not a whole number of at least 1"),
         (["--index", 1, "--sentences", 2], "not allowed with"),
     ],
 )

@@ -173,10 +173,10 @@ def test_fairseqs_transformer_and_first_sentences(run, checkpoints, capsys):
     "words, sentence",
     [
         (["--points", 4], "--points 4: give an odd number"),
-        (["--points", 1], "1: give a number of at least 3"),
+        (["--points", 1], "'1' is not a whole number of at least 3"),
         (["--span", 0], "--span 0.0: give a number above 0"),
         (["--span", "nan"], "--span nan: give a number above 0"),
-        (["--max-sentences", 0], "0: give a number of at least 1"),
+        (["--max-sentences", 0], "'0' is not a whole number of at least 1"),
         (["--seed", 10**20], "100000000000000000000: give a number from -2**63 to 2**64 - 1"),
         (["--subset", "nothing"], "--subset nothing cannot be read: Dataset not found"),
     ],

@@ -15,7 +15,7 @@ from support.models import REPOSITORY
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (["--updates", "0"], "must be a whole number of at least 1, not '0'"),
+        (["--updates", "0"], "'0' is not a whole number of at least 1"),
         (["--target-text", "x"], "give both or neither"),
         (["--target-lang", "de"], "--source-lang and --target-lang are both de"),
         (["--up", "3"], "unrecognized arguments: --up"),
