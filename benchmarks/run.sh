@@ -4,13 +4,7 @@ set -euo pipefail
 
 # shellcheck source=scripts/common/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/common/environment.sh"
-python=
-for argument in "$@"; do
-  case $argument in
-    -h | --help) python=python3 ;; # which needs no environment
-  esac
-done
-[[ -n $python ]] || use_environment matplotlib
+wants_help "$@" || use_environment matplotlib
 
 # As in examples/quickstart.sh: without these, glibc gives the memory of every step back and the kernel clears it anew.
 export MALLOC_MMAP_THRESHOLD_=4000000000 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456

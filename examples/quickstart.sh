@@ -4,13 +4,7 @@ set -euo pipefail
 
 # shellcheck source=scripts/common/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../scripts/common/environment.sh"
-python=
-for argument in "$@"; do
-  case $argument in
-    -h | --help) python=python3 ;; # which needs no environment
-  esac
-done
-[[ -n $python ]] || use_environment matplotlib sacrebleu sentencepiece
+wants_help "$@" || use_environment matplotlib sacrebleu sentencepiece
 
 # Without these, glibc gives the memory of every step back and the kernel clears it anew: on a 2-core CPU fairseq's
 # transformer trained 1.2 times as fast with them.

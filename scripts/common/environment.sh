@@ -20,6 +20,23 @@ use_environment() {
   export PYTHONPATH=$environment_path
 }
 
+# wants_help ARGUMENT...: whether these ask for --help or --list, before any --. `python` is then any, since that
+# needs no environment.
+wants_help() {
+  local argument
+  for argument in "$@"; do
+    case $argument in
+      -h | --help | --list)
+        # shellcheck disable=SC2034 # for the script that calls this
+        python=python3
+        return 0
+        ;;
+      --) return 1 ;;
+    esac
+  done
+  return 1
+}
+
 # environment_serves FOLDER SAY MODULE...: whether the modules are there; if SAY, says what is not. An environment that
 # setup.sh made from this checkout as it is now needs no look, which takes seconds.
 environment_serves() {

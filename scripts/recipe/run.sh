@@ -4,18 +4,11 @@
 # shellcheck source=scripts/common/environment.sh
 source "$(dirname "${BASH_SOURCE[0]}")/../common/environment.sh"
 
-# recipe FOLDER PROGRAM ARGUMENT...: run scripts/recipe/PROGRAM for the recipe in FOLDER. --help and --list need no
-# environment.
+# recipe FOLDER PROGRAM ARGUMENT...: run scripts/recipe/PROGRAM for the recipe in FOLDER.
 recipe() {
-  local folder=$1 program=$2 argument python=
+  local folder=$1 program=$2 python
   shift 2
-  for argument in "$@"; do
-    case $argument in
-      -h | --help | --list) python=python3 ;;
-      --) break ;;
-    esac
-  done
   local -A needs=([train.py]=tensorboardX [evaluate.py]=sacremoses)
-  [[ -n $python ]] || use_environment "${needs[$program]}"
+  wants_help "$@" || use_environment "${needs[$program]}"
   PYTHONPATH=$environment_path exec "$python" "$environment_root/scripts/recipe/$program" --recipe "$folder" "$@"
 }
