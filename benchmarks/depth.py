@@ -11,7 +11,7 @@ from torch import nn
 from benchmarks import devices, models
 from benchmarks.batches import sources
 from benchmarks.comparison import alternate
-from benchmarks.encoding import operations
+from benchmarks.encoding import encoder_runs
 from benchmarks.report import Report, draw_lines
 
 NOTES = [
@@ -67,7 +67,7 @@ def run(settings: argparse.Namespace) -> Report:
         batch = sources(4 if settings.quick else 32, settings.device, length=32)
         runs: Dict[str, Dict[int, Callable[[], None]]] = {}
         for passes, model in built.items():
-            named = operations(model, batch)
+            named = encoder_runs(model, batch)
             named[f"{steps} decoder steps"] = decoder_steps(model, batch, steps)
             for operation, function in named.items():
                 runs.setdefault(operation, {})[passes] = function

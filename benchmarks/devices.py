@@ -10,7 +10,7 @@ from typing import Any, Callable, List, Tuple
 import torch
 
 from benchmarks.comparison import Comparison, Goal, alternate
-from common import operations
+from common import costs
 
 COUNTED = (
     "Floating-point operations: matrix products and attention, the latter as if no mask spared any; "
@@ -56,7 +56,7 @@ def seconds(run: Callable[[], object], device: str) -> float:
 
 def flops(run: Callable[[], object]) -> int:
     """The floating-point operations of one call, see COUNTED."""
-    with operations.counter() as counter:
+    with costs.counter() as counter:
         run()
     return counter.get_total_flops()
 

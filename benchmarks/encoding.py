@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 
-def operations(model: nn.Module, batch: dict) -> Dict[str, Callable[[], None]]:
+def encoder_runs(model: nn.Module, batch: dict) -> Dict[str, Callable[[], None]]:
     """By name, functions that run the encoder once on a batch of sources.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from benchmarks import devices, models
 from benchmarks.batches import sources
 from benchmarks.comparison import Goal
-from benchmarks.encoding import operations
+from benchmarks.encoding import encoder_runs
 from benchmarks.report import Report, comparisons_report, draw_lines
 
 SLICES = (2, 4, 8)
@@ -37,8 +37,8 @@ def run(settings: argparse.Namespace) -> Report:
             for length in lengths:
                 sentences = max(1, tokens // length)
                 batch = sources(sentences, settings.device, length)
-                ours = operations(b, batch)
-                for operation, unsliced in operations(a, batch).items():
+                ours = encoder_runs(b, batch)
+                for operation, unsliced in encoder_runs(a, batch).items():
                     comparison = devices.compare(
                         f"{size}, {operation}, {slices} slices, length {length}",
                         (unsliced, ours[operation]),

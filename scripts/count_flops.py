@@ -25,8 +25,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
-from common import arguments, building, command, operations, output
-from common.operations import Lengths
+from common import arguments, building, command, costs, output
+from common.costs import Lengths
 
 try:
     from fairseq import options as fairseq_options
@@ -60,8 +60,8 @@ def compare(models: Sequence[nn.Module], lengths: Lengths) -> list[Row]:
     """Rows (part, parameters, FLOP) of two models, numbers in pairs, for the parts that one has; last the total."""
     for model in models:
         check_lengths(model, lengths)
-    counts = [[operations.parameters(model) for model in models], [operations.flop(model, lengths) for model in models]]
-    keys = [(side, part) for side in SIDES for part in operations.PARTS]
+    counts = [[costs.parameters(model) for model in models], [costs.flop(model, lengths) for model in models]]
+    keys = [(side, part) for side in SIDES for part in costs.PARTS]
     rows = [(" ".join(key), *([count[key] for count in pair] for pair in counts)) for key in keys]
     return [*(row for row in rows if any(row[1] + row[2])), ("total", *([c.total() for c in pair] for pair in counts))]
 
@@ -117,20 +117,20 @@ def ratio(pair: Sequence[int]) -> str:
 def table(rows: Sequence[Row]) -> str:
     """The rows of ``compare`` as a table in Markdown."""
     cells = [["part", "parameters", "beside", "ratio", "MFLOP", "beside", "ratio"]]
-    for part, sizes, costs in rows:
-        millions = (f"{cost / 1e6:,.2f}" for cost in costs)
-        cells.append([part, *(f"{size:,}" for size in sizes), ratio(sizes), *millions, ratio(costs)])
+    for part, sizes, flop in rows:
+        millions = (f"{number / 1e6:,.2f}" for number in flop)
+        cells.append([part, *(f"{size:,}" for size in sizes), ratio(sizes), *millions, ratio(flop)])
     return output.markdown(cells)
 
 
 def draw(rows: Sequence[Row], labels: Sequence[str], title: str) -> "Figure":
     """A figure with a pair of bars for each part that computes anything."""
-    parts, pairs = zip(*((part, costs) for part, _, costs in rows[:-1] if any(costs)))
+    parts, pairs = zip(*((part, flop) for part, _, flop in rows[:-1] if any(flop)))
     figure = output.new_figure(figsize=(8, 1.5 + 0.5 * len(parts)), layout="constrained")
     axes = figure.subplots()
-    for index, (label, costs) in enumerate(zip(labels, zip(*pairs))):
+    for index, (label, flop) in enumerate(zip(labels, zip(*pairs))):
         places = [place + 0.4 * index - 0.2 for place in range(len(parts))]
-        axes.barh(places, [cost / 1e6 for cost in costs], height=0.4, color=f"C{index}", label=label)
+        axes.barh(places, [number / 1e6 for number in flop], height=0.4, color=f"C{index}", label=label)
     axes.set(xlabel="MFLOP a sentence pair", title=title, yticks=range(len(parts)), yticklabels=parts)
     axes.invert_yaxis()
     figure.legend(loc="outside lower center", ncols=2)  # not over the bars
@@ -170,7 +170,7 @@ def main() -> None:
     print(f"model: {shlex.join(rest)}\nbeside: {own.beside or 'transformer, same options and virtual depth'}")
     print(f"{title}; one forward pass; a multiplication with its addition is 2 FLOP.\n\n{table(rows)}")
     if own.csv:
-        lines = [(part, *sizes, ratio(sizes), *costs, ratio(costs)) for part, sizes, costs in rows]
+        lines = [(part, *sizes, ratio(sizes), *flop, ratio(flop)) for part, sizes, flop in rows]
         output.write_csv(own.csv, HEADER, lines)
     if own.png:
         output.save_figure(draw(rows, (args.arch, f"beside: {beside.arch}"), title), own.png)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import count_flops
-from common import building, operations
+from common import building, costs
 from sret_fairseq import encoder
 from sret_fairseq.summary import parameter_counts
 
@@ -63,7 +63,7 @@ def test_every_operation_has_its_part(words, gather_from):
     """What belongs to no part is the projection to another output width alone, which has no name of its own."""
     model = built(words)
     model.encoder.gather_from = gather_from  # means nothing to fairseq's
-    counts = operations.flop(model, (SOURCE, TARGET))
+    counts = costs.flop(model, (SOURCE, TARGET))
     width = 2 * TARGET * 24 * 10 if "--decoder-output-dim 10" in words else 0
     assert counts["decoder", "other"] == width and counts["encoder", "other"] == 0
     assert min(counts.values()) > 0
@@ -75,7 +75,7 @@ def test_every_operation_has_its_part(words, gather_from):
 def test_parameters_are_all_there(words):
     """Their sum is the summary's, a shared tensor once, and so are the parts that the summary has too."""
     model = built(words)
-    counts, expected = operations.parameters(model), parameter_counts(model)
+    counts, expected = costs.parameters(model), parameter_counts(model)
     assert counts.total() == expected["total"]
     tables = ("embeddings", "vocabulary projection")
     assert sum(counts[side, part] for side in ("encoder", "decoder") for part in tables) == expected["embeddings"]
@@ -88,7 +88,7 @@ def test_numbers_by_hand():
     sizes = "--encoder-layers 1 --decoder-layers 1 --encoder-slices 1,3 --nll-ratio 0.5"
     model = built(f"{SRET} {sizes}")
     model.encoder.gather_from = 4
-    assert operations.flop(model, (4, 3)) == {
+    assert costs.flop(model, (4, 3)) == {
         ("encoder", "self-attention projections"): ((4 + 3 * 2) * 3 + 2 * 4) * 2 * 16 * 16,  # 3 slices of 2 slots
         ("encoder", "self-attention"): 4 * (4 * 4 + 3 * 2 * 2) * 16,
         ("encoder", "FFN"): 2 * 4 * 2 * 2 * 16 * 20,
@@ -177,5 +177,5 @@ def test_slices_of_short_sentences_are_a_mask():
     assert sliced.encoder.gather_from == limit
     short, long = (limit - 1, TARGET), (limit, TARGET)
     attention = ("encoder", "self-attention")
-    assert operations.flop(sliced, short) == operations.flop(whole, short)
-    assert operations.flop(sliced, long)[attention] < operations.flop(whole, long)[attention]
+    assert costs.flop(sliced, short) == costs.flop(whole, short)
+    assert costs.flop(sliced, long)[attention] < costs.flop(whole, long)[attention]

@@ -1,4 +1,4 @@
-"""The parameters and the operations of a translation model, by side and part; torch counts the operations."""
+"""What a translation model costs by side and part: parameters, and floating-point operations as torch counts them."""
 
 from collections import Counter
 from collections.abc import Sequence
