@@ -16,6 +16,8 @@ from fairseq.models import distributed_fairseq_model
 from fairseq_cli import preprocess
 from fairseq_cli import train as fairseq_train
 
+import support.models  # noqa: F401  (whose setting of the length from which slices are gathered child processes need too)
+
 # Encoder and decoder differ in every size, so that a mix-up of the two crashes.
 MODEL = (
     "--arch sret_transformer --encoder-embed-dim 16 --decoder-embed-dim 24 --encoder-ffn-embed-dim 20 "
