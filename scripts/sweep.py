@@ -4,110 +4,25 @@ The runs come one after the other, --jobs at a time, or one on each GPU of --gpu
 train.sh, then of its evaluate.sh; both go on where they stopped, so the same command resumes a sweep. What they say is
 in the folder of the table. A run that fails does not stop the others. Runs of other numbers of updates or tokens, which
 an earlier call may have left, are not put into one table.
+
+With --minutes all runs are side by side, and the trainings end in time, each after its current update and with a
+checkpoint, to be averaged, translated with and scored.
 """
 
 import argparse
-import contextlib
 import importlib.util
-import os
-import queue
 import re
 import shlex
 import signal
-import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from common import command, files
-from recipe import models, seeds, settings
+from recipe import models, schedule, seeds, settings
+from recipe.schedule import Sweep
 from recipe.seeds import Run
-
-
-class Sweep:
-    """Runs of a recipe.
-
-    Args:
-        recipe: its name.
-        runs: the folder of its runs.
-        out: the folder of the table and of what the runs say.
-        data: the folder that prepare.sh made, or None.
-        train_args: further arguments of train.sh.
-        gpus: numbers of GPUs, one for each run at a time, None for all of them.
-    """
-
-    def __init__(
-        self,
-        recipe: str,
-        runs: Path,
-        out: Path,
-        data: Path | None,
-        train_args: Sequence[str],
-        gpus: Sequence[str | None],
-    ) -> None:
-        self.recipe, self.runs, self.out, self.train_args = recipe, runs, out, train_args
-        self.data = ["--data", str(data)] if data else []
-        self.gpus: queue.Queue[str | None] = queue.Queue()
-        for gpu in gpus:
-            self.gpus.put(gpu)
-        self.processes: set[subprocess.Popen] = set()
-        self.ended, self.lock = False, threading.Lock()
-
-    def folder(self, run: Run) -> Path:
-        """The folder of a run."""
-        return self.runs / f"{run.name}-seed{run.seed}"
-
-    def perform(self, run: Run) -> str | None:
-        """Train and score; the name of the script that failed, or None."""
-        gpu = self.gpus.get()
-        try:
-            args = [run.model, "--seed", run.seed, "--save-dir", self.folder(run), *self.data, *self.train_args]
-            if run.options:
-                args += [*([] if "--" in self.train_args else ["--"]), *run.options]
-            if not self.call(run, gpu, "train", args):
-                return "train.sh"
-            args = [self.folder(run), "--out", self.folder(run) / "evaluation", *self.data]
-            return None if self.call(run, gpu, "evaluate", args) else "evaluate.sh"
-        finally:
-            self.gpus.put(gpu)
-
-    def call(self, run: Run, gpu: str | None, script: str, args: Sequence[object]) -> bool:
-        """Whether a script of the recipe succeeded; what it says goes to a log."""
-        name = f"{run.name} seed {run.seed}"
-        program = ["bash", files.REPOSITORY / "examples" / self.recipe / f"{script}.sh", *args]
-        log_path = self.out / f"{run.name}-seed{run.seed}.{script}.log"
-        with contextlib.ExitStack() as stack:
-            with self.lock:
-                if self.ended:
-                    return False
-                try:
-                    log = stack.enter_context(open(log_path, "w"))
-                except OSError as error:
-                    print(f"{name}: {log_path} cannot be written: {error.strerror}.", file=sys.stderr, flush=True)
-                    return False
-                options = {"env": environment(gpu), "stdout": log, "stderr": subprocess.STDOUT}
-                process = stack.enter_context(command.child(program, **options))
-                self.processes.add(process)
-            print(f"{name}: {script}.sh{'' if gpu is None else f' on GPU {gpu}'}, see {log_path}", flush=True)
-            code = process.wait()
-            self.processes.discard(process)
-        print(f"{name}: {script}.sh {'is done' if code == 0 else 'FAILED'}", flush=True)
-        return code == 0
-
-    def end(self, *_: object) -> None:
-        """End every run, as the handler of a signal."""
-        with self.lock:  # of which the main thread, where handlers run, holds no part
-            self.ended = True
-            for process in list(self.processes):
-                process.terminate()
-
-
-def environment(gpu: str | None) -> dict[str, str]:
-    """The variables of a run: this Python's environment is active, and it sees the one GPU, or all for None."""
-    folders = {"VIRTUAL_ENV": sys.prefix, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    return {**os.environ, **folders, **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu})}
 
 
 def listed(text: str) -> list[str]:
@@ -172,9 +87,15 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
         type=listed,
         default=[],
         metavar="0,1",
-        help="one run at a time on each of these GPUs, of which one may be named several times",
+        help="one run at a time on each of these GPUs, of which one may be named several times; cpu trains without",
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, without --gpus (default: 1)")
+    parser.add_argument(
+        "--minutes", type=float, metavar="N", help="score what is trained so that all ends in N minutes"
+    )
+    parser.add_argument(
+        "--scoring-minutes", type=float, metavar="N", help="of --minutes, for averaging and scoring (default: a fifth)"
+    )
     parser.add_argument("--data", type=Path, metavar="DIR", help="as for train.sh")
     parser.add_argument("--out", type=Path, metavar="DIR", help="(default: sweep, in $RUNS or runs/RECIPE)")
     args = parser.parse_args(argv[:split])
@@ -186,6 +107,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     if args.jobs < 1:
         parser.error(f"--jobs {args.jobs} must be at least 1.")
     args.gpus = args.gpus or [None] * args.jobs
+    check_minutes(args, parser)
     args.train_args = argv[split + 1 :]
     for word in args.train_args:
         if word.partition("=")[0] in ("--seed", "--save-dir", "--data"):
@@ -193,11 +115,28 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     return args
 
 
+def check_minutes(args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Exit with one sentence unless the minutes leave some for training; fill in those for scoring."""
+    if args.minutes is None:
+        if args.scoring_minutes is not None:
+            parser.error("--scoring-minutes is a part of --minutes; give both.")
+        return
+    if args.scoring_minutes is None:
+        args.scoring_minutes = args.minutes / 5
+    if not 0 < args.scoring_minutes < args.minutes < 10_000:
+        parser.error(f"--minutes {args.minutes:g} must be more than the {args.scoring_minutes:g} for scoring, above 0.")
+
+
 def main() -> int:
     """Run the command line; the exit status."""
     args = parse_args(sys.argv[1:])
     runs = read_table(args.table) if args.table else [Run(m, seed) for m in args.models for seed in args.seeds]
     check_runs(runs, args.recipe)
+    if args.minutes and len(runs) > len(args.gpus):
+        raise SystemExit(
+            f"sweep: with --minutes all {len(runs)} runs are side by side, and there is room for {len(args.gpus)}; "
+            f"name as many --gpus, one of them several times if need be."
+        )
     if importlib.util.find_spec("fairseq") is None:
         raise SystemExit(command.missing("fairseq"))
     folder = settings.runs_folder(args.recipe).resolve()
@@ -213,14 +152,17 @@ def run_all(sweep: Sweep, runs: Sequence[Run], args: argparse.Namespace) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, sweep.end)
 
-    with ThreadPoolExecutor(max_workers=len(args.gpus)) as pool:
+    timed = schedule.keep_time(sweep, args.minutes, args.scoring_minutes)
+    with schedule.reports(sweep), timed, ThreadPoolExecutor(max_workers=len(args.gpus)) as pool:
         outcomes = dict(zip(runs, pool.map(sweep.perform, runs)))
-    if sweep.ended:
+    if sweep.late:
+        print(f"sweep: not all was scored within --minutes {args.minutes:g}.", file=sys.stderr)
+    elif sweep.ended:
         print("sweep: ended by a signal; the same command goes on.", file=sys.stderr)
         return 1
     failed = {f"{run.name} seed {run.seed}": script for run, script in outcomes.items() if script}
     done = [(run, sweep.folder(run)) for run in runs if not outcomes[run]]
-    seeds.gather(done, failed, sweep.out, recipe=args.recipe, train=shlex.join(args.train_args))
+    seeds.gather(done, failed, sweep.out, recipe=args.recipe, train=shlex.join(args.train_args), minutes=args.minutes)
     for name, script in failed.items():
         print(f"sweep: {name} failed in {script}; its log in {sweep.out} says why.", file=sys.stderr)
     return 1 if failed else 0

@@ -27,3 +27,17 @@ def test_real_scripts(iwslt14, tmp_path):
     assert "sret-naive: finished, 1 updates are in" in log
     log = (tmp_path / "runs" / "sweep" / "sret-naive-seed1.evaluate.log").read_text()
     assert log.count(": made before, skipped") == 3
+
+
+@pytest.mark.slow
+def test_two_at_once_until_time_is_up(iwslt14, tmp_path):
+    """Trainings that would go on for days end by themselves, are averaged, scored and gathered."""
+    words = ("--recipe", "iwslt14_de_en", "--models", "sret-naive,baseline", "--data", iwslt14, "--gpus", "cpu,cpu")
+    words += ("--minutes", 6, "--scoring-minutes", 5, "--", "--max-tokens", 300, "--update-freq", 1)
+    run(SWEEP, *words, *TINY, RUNS=tmp_path / "runs")
+    results = read_json(tmp_path / "runs" / "sweep" / "results.json")
+    assert results["minutes"] == 6 and results["failed"] == {}
+    for model in ("sret-naive", "baseline"):
+        assert results["models"][model]["updates"]["values"][0] > 0
+        assert results["models"][model]["test chrF"]["n"] == 1
+        assert read_json(tmp_path / "runs" / f"{model}-seed1" / "run.json")["starts"][0]["status"] == "interrupted"

@@ -12,6 +12,7 @@ from support.corpora import read_json
 
 # Stand-ins for a recipe's scripts: the score is the seed's, the second seed of the baseline cannot be trained.
 # The first $TOGETHER trainings wait, for 10 seconds at most, until all of them have begun.
+# With $ENDLESS they end when they are told to.
 TRAIN = """
 echo "train $* on ${CUDA_VISIBLE_DEVICES-all}" >>"$(dirname "$0")/calls"
 for _ in {1..100}; do
@@ -21,12 +22,18 @@ done
 mkdir -p "$5"
 line='valid | {"epoch": 1, "valid_nll_loss": "%s", "valid_num_updates": "%s"}\\n'
 printf "$line" 9 1 "$3.25" 2 >"$5/train.log"
+if [[ -n ${ENDLESS-} ]]; then
+  echo training
+  trap 'echo told >>"$5/told"; exit 75' TERM
+  for _ in {1..600}; do sleep 0.1; done
+fi
 [[ $1 != baseline || $3 != 2 ]]
 """
 
 
 EVALUATE = """
 echo "evaluate $*" >>"$(dirname "$0")/calls"
+[[ -z ${SLOW-} ]] || exec sleep 60
 mkdir -p "$3"
 seed=${1##*seed}
 printf '{"systems": {"x": {"scores": {"test": {
@@ -164,6 +171,29 @@ def test_several_jobs(call_sweep, tmp_path, monkeypatch):
     assert results["runs"][0]["options"] == ["--adam-betas", "(0.9, 0.98)"]
 
 
+def test_minutes(call_sweep, tmp_path, monkeypatch, capsys):
+    """Two trainings side by side without a GPU are told to end, and scored; what they say is shown meanwhile."""
+    monkeypatch.setenv("ENDLESS", "1")
+    monkeypatch.setattr(sweep.schedule, "SECONDS_BETWEEN_REPORTS", 1)
+    words = ("--models", "sret", "--seeds", "1,2", "--gpus", "cpu,cpu", "--minutes", "5", "--scoring-minutes", "4.95")
+    status, results, calls = call_sweep(*words, "--", "--max-tokens", "9", "--", "--dropout", "0")
+    assert status == 0 and results["failed"] == {} and results["minutes"] == 5
+    train, evaluate = (sorted(line for line in calls.splitlines() if line.startswith(name)) for name in ("tr", "ev"))
+    assert len(train) == len(evaluate) == 2
+    assert all(line.endswith("--cpu --max-tokens 9 -- --dropout 0 on ") for line in train), "and no GPU is visible"
+    assert all((tmp_path / "runs" / f"sret-seed{seed}" / "told").read_text() == "told\n" for seed in (1, 2))
+    said = capsys.readouterr().out
+    assert "sret seed 2: training\n" in said and "sret seed 1: train.sh ended in time\n" in said
+
+
+def test_minutes_are_kept(call_sweep, monkeypatch, capsys):
+    """What is not scored in time is ended and named."""
+    monkeypatch.setenv("SLOW", "1")
+    status, results, _ = call_sweep("--models", "sret", "--minutes", "0.05", "--gpus", "0")
+    assert status == 1 and results["failed"] == {"sret seed 1": "evaluate.sh"}
+    assert "sweep: not all was scored within --minutes 0.05." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "words, sentence",
     [
@@ -177,6 +207,13 @@ def test_several_jobs(call_sweep, tmp_path, monkeypatch):
         (["--models", "sret", "--", "--seed", "3"], "--seed behind -- would be that of every run; give --seeds,"),
         (["--models", "sret", "--", "--data=x"], "--data=x behind -- would be that of every run; give --seeds,"),
         (["--models", "sret", "--jobs", "0"], "--jobs 0 must be at least 1."),
+        (
+            ["--models", "sret", "--seeds", "1,2,3", "--minutes", "9", "--gpus", "0,0"],
+            "all 3 runs are side by side, and",
+        ),
+        (["--models", "sret", "--scoring-minutes", "2"], "--scoring-minutes is a part of --minutes; give both."),
+        (["--models", "sret", "--minutes", "2", "--scoring-minutes", "3"], "--minutes 2 must be more than the 3 for"),
+        (["--models", "sret", "--minutes", "0"], "--minutes 0 must be more than the 0 for scoring, above 0."),
     ],
 )
 def test_bad_words(words, sentence, tmp_path, monkeypatch):
