@@ -10,7 +10,6 @@ import gzip
 import multiprocessing
 import os
 import signal
-import time
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,9 +20,9 @@ from pathlib import Path
 from typing import TextIO
 
 from common import command, files
+from common.progress import Progress
 
 BATCH = 2000
-SECONDS_BETWEEN_REPORTS = 5
 
 
 def workers() -> int:
@@ -89,13 +88,14 @@ def write_aligned(paths: Iterable[Path], texts: Mapping[str | Path, Iterable[str
 
 def batches(path: Path) -> Iterator[list[str]]:
     """Yield lists of lines of a file, and say now and then how far it is."""
-    rest, number, reported = read_lines(path), 0, time.monotonic()
+    rest, number, characters = read_lines(path), 0, 0
+    shown: Progress | None = None
     while batch := list(islice(rest, BATCH)):
+        shown = shown or Progress(path.name, "lines", path.stat().st_size)
         yield batch
         number += len(batch)
-        if time.monotonic() > reported + SECONDS_BETWEEN_REPORTS:
-            print(f"{path.name}: {number:,} lines", flush=True)
-            reported = time.monotonic()
+        characters += sum(map(len, batch)) + len(batch)
+        shown.report(number, characters)
 
 
 def mapped(function: Callable[[list[str]], list[str]], path: Path) -> Iterator[tuple[list[str], list[str]]]:

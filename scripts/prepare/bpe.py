@@ -1,4 +1,4 @@
-"""Byte-pair encoding with subword-nmt: learn it on several files, or apply it to one, streamed and on all cores.
+"""Byte-pair encoding: learn it on several files, or apply it to one, streamed and on all cores.
 
 The same codes and text as ``subword-nmt learn-bpe`` and ``apply-bpe`` give.
 """
@@ -11,30 +11,60 @@ from pathlib import Path
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 
-from common import command, lines
+from common import command, lines, progress
+from prepare import merges
+
+REMEMBERED = 500_000  # words, in each process: some 100 MB
+
+
+class Segments(dict[str, str]):
+    """The pieces of words, separated by spaces; those of the first REMEMBERED words are kept."""
+
+    def __init__(self, codes: Path) -> None:
+        try:
+            with open(codes, encoding="utf-8") as file:
+                self.bpe = BPE(file)
+        except OSError as error:
+            raise SystemExit(f"{codes} cannot be read: {error.strerror}.") from error
+
+    def __missing__(self, word: str) -> str:
+        pieces = self.bpe.segment(word)
+        self.bpe.cache.clear()
+        if len(self) < REMEMBERED:
+            self[word] = pieces
+        return pieces
+
+    def line(self, line: str) -> str:
+        """A line in BPE; spaces that separate no words are treated as subword-nmt does."""
+        if "  " in line or line != line.strip("\r\n "):
+            return self.bpe.process_line(line)
+        return " ".join(map(self.__getitem__, line.split(" ")))
 
 
 def learn(sources: Sequence[Path], operations: int, target: Path) -> None:
-    """Learn merges on the words of all sources together and write them to ``target``.
-
-    One process counts the words: that takes little beside the merges, and their order decides between equal pairs.
-    """
-    counts = Counter(word for source in sources for line in lines.read_lines(source) for word in line.split())
+    """Learn merges on the words of all sources together and write them to ``target``."""
+    counts: Counter[str] = Counter()
+    for source in sources:
+        for batch in lines.batches(source):
+            counts.update(" ".join(batch).split())
     if not any(len(word) > 1 for word in counts):
         raise SystemExit(f"{sources[0]}: there is no word of two letters, so there is nothing to learn BPE from.")
     print(f"BPE: {operations} operations from {len(counts)} distinct words.", flush=True)
+    shown = progress.Progress("BPE", "operations", operations)
     with lines.writing(target) as file:
-        learn_bpe([f"{word} {count}" for word, count in counts.items()], file, operations, is_dict=True)
+        if any(merges.END in word for word in counts):
+            learn_bpe([f"{word} {count}" for word, count in counts.items()], file, operations, is_dict=True)
+            return
+        file.write("#version: 0.2\n")
+        for number, pair in enumerate(merges.learn(counts, operations), 1):
+            file.write(f"{' '.join(pair)}\n")
+            shown.report(number, number)
 
 
 def apply(codes: Path, source: Path, target: Path) -> None:
     """Write ``source`` in BPE to ``target``."""
-    try:
-        with open(codes, encoding="utf-8") as file:
-            bpe = BPE(file)
-    except OSError as error:
-        raise SystemExit(f"{codes} cannot be read: {error.strerror}.") from error
-    lines.map_lines(lambda batch: [bpe.process_line(line) for line in batch], source, target)
+    segments = Segments(codes)
+    lines.map_lines(lambda batch: [segments.line(line) for line in batch], source, target)
 
 
 def main() -> None:
