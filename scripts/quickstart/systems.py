@@ -34,7 +34,7 @@ def settings(updates: int) -> list[object]:
     return [
         *("--share-all-embeddings", "--dropout", 0),
         *("--criterion", "chunked_label_smoothed_cross_entropy", "--label-smoothing", 0.1),
-        *("--optimizer", "adam", "--adam-betas", "(0.9, 0.98)", "--clip-norm", 1.0, "--lr", 2.5e-3),
+        *("--optimizer", "fused_adam", "--adam-betas", "(0.9, 0.98)", "--clip-norm", 1.0, "--lr", 2.5e-3),
         *("--lr-scheduler", "polynomial_decay", "--warmup-updates", updates // 10, "--total-num-update", updates),
         # fairseq drops the sentences of a last batch that is no multiple of 8 unless told otherwise.
         *("--max-tokens", 1024, "--required-batch-size-multiple", 1, "--num-workers", 0, "--max-update", updates),
