@@ -18,6 +18,7 @@ from common.checkpoints import (
     EPOCH_FILE,
     UPDATE_FILE,
     check_finite,
+    drop_training_state,
     load,
     numbered_checkpoints,
     package_file,
@@ -147,10 +148,7 @@ def average(paths: Sequence[Path], force: bool = False) -> dict[str, Any]:
             total += model[name]
     means = {name: (total / len(paths)).to(model[name].dtype) for name, total in sums.items()}
     model.update(means)  # in place: a state dict carries metadata, such as the digests of the dictionaries
-    # The optimizer, the meters and the moving average (EMA) belong to one checkpoint's own parameters.
-    checkpoint.pop("last_optimizer_state", None)
-    extra_state = checkpoint.get("extra_state") or {}
-    checkpoint["extra_state"] = {key: extra_state[key] for key in ("train_iterator",) if key in extra_state}
+    drop_training_state(checkpoint)  # which belongs to one checkpoint's own parameters
     return checkpoint
 
 

@@ -67,6 +67,13 @@ def options_of(section: object) -> dict[str, Any]:
     return section if isinstance(section, dict) else vars(section) if hasattr(section, "__dict__") else {}
 
 
+def drop_training_state(checkpoint: dict[str, Any]) -> None:
+    """Leave out of a checkpoint the optimizer, the meters and the moving average (EMA), which only training reads."""
+    checkpoint.pop("last_optimizer_state", None)
+    extra_state = checkpoint.get("extra_state") or {}
+    checkpoint["extra_state"] = {key: extra_state[key] for key in ("train_iterator",) if key in extra_state}
+
+
 def check_finite(model: dict[str, torch.Tensor], path: Path) -> None:
     """Exit with one sentence if a tensor of a model holds NaN or an infinity."""
     name = package_file("patches/checkpoints.py")["not_finite"](model)

@@ -1,0 +1,156 @@
+"""Make a folder with a trained model that others can translate with, or renew the one that is there.
+
+Writes ``model.pt`` (weights in 16 bits, without the optimizer and without the folders of the machine that trained it),
+the dictionaries, ``sentencepiece.model`` and ``scores.json``: BLEU and chrF of the test set, translated with just these
+files. In ``README.md``, the model card, it replaces what stands between the two marks; the rest is yours to write.
+Nothing in the folder changes unless all of it succeeds.
+"""
+
+import argparse
+import shutil
+import tempfile
+from datetime import date
+from pathlib import Path, PurePath
+from typing import Any
+
+from torch import Tensor, nn
+
+from common import checkpoints, command, files, lines, loading, provenance, scores, translate
+
+MARKS = "<!-- written by scripts/publish.py -->", "<!-- until here -->"
+GENERATION = ["--beam", "5", "--remove-bpe", "sentencepiece"]
+
+
+def without_folders(value: Any) -> Any:
+    """Options, in dictionaries and Namespaces at any depth, whose paths have become names."""
+    if isinstance(value, argparse.Namespace):
+        return argparse.Namespace(**without_folders(vars(value)))
+    if isinstance(value, dict):
+        return {name: without_folders(item) for name, item in value.items()}
+    return PurePath(value).name if isinstance(value, str) and "/" in value else value
+
+
+def in_16_bits(model: dict[str, Tensor], path: Path) -> None:
+    """Convert the tensors of a model in place; those that share their numbers go on sharing them.
+
+    Raises:
+        SystemExit: a number is not finite, or too large for 16 bits.
+    """
+    checkpoints.check_finite(model, path)
+    converted: dict[tuple, Tensor] = {}
+    for name, tensor in model.items():
+        if not tensor.is_floating_point():
+            continue
+        key = (tensor.data_ptr(), tensor.shape, tensor.stride())
+        half = converted.setdefault(key, tensor.half())
+        if not half.isfinite().all():
+            raise SystemExit(f"{path}: {name} holds numbers beyond 65,504, which 16 bits cannot hold; train it anew.")
+        model[name] = half
+
+
+def small(path: Path) -> dict[str, Any]:
+    """A checkpoint as it is published."""
+    checkpoint = checkpoints.load(path)
+    in_16_bits(checkpoint["model"], path)
+    checkpoints.drop_training_state(checkpoint)
+    checkpoint["extra_state"] = {}
+    for name in ("args", "cfg"):
+        checkpoint[name] = without_folders(checkpoint.get(name))
+    return checkpoint
+
+
+def measure(folder: Path, data: Path, reference: Path) -> dict[str, Any]:
+    """Translate the test set with the model of the folder, with fairseq-generate, and score it."""
+    references = list(lines.read_lines(reference))
+    log = folder / "test.log"
+    translate.generate(data, folder / "model.pt", "test", GENERATION, log)
+    hypotheses, _ = scores.read_translations(log, len(references))
+    log.unlink()
+    found = scores.text_scores(hypotheses, references, reference.suffix.removeprefix("."))
+    return {name: {"score": round(score.value, 2), "signature": score.how} for name, score in found.items()}
+
+
+def describe(model: nn.Module, updates: int, measured: dict[str, Any], reference: Path) -> dict[str, Any]:
+    """What scores.json says."""
+    from sret_fairseq.summary import summary_lines
+
+    return {
+        "summary": summary_lines(model),
+        "updates": updates,
+        "sentences": sum(1 for _ in lines.read_lines(reference)),
+        "generation": " ".join(GENERATION),
+        "scores": measured,
+        "code": provenance.commit(files.REPOSITORY),
+        "versions": provenance.versions(["python", "torch", "fairseq", "ve-fairseq", "sacrebleu", "sentencepiece"]),
+        "date": date.today().isoformat(),
+    }
+
+
+def card_table(told: dict[str, Any], size: int) -> str:
+    """What scores.json says, as a table of Markdown."""
+    rows = [("size of the folder's files", f"{size / 2**20:.1f} MiB")]
+    rows += [("model", line.removeprefix("sret_transformer").strip(" :")) for line in told["summary"]]
+    rows += [("updates of the training", f"{told['updates']:,}")]
+    for name, score in told["scores"].items():
+        value = f"**{score['score']:.1f}** (`{score['signature']}`)"
+        rows += [(f"{name}, {told['sentences']:,} test sentences", value)]
+    return "".join(f"| {name} | {value} |\n" for name, value in [("", ""), ("---", "---"), *rows])
+
+
+def card(path: Path, table: str) -> str:
+    """A model card with the table between the marks; a card of the marks alone where there is none yet.
+
+    Raises:
+        SystemExit: the card has no marks.
+    """
+    text = path.read_text(encoding="utf-8") if path.exists() else "\n".join(MARKS)
+    before, first, rest = text.partition(MARKS[0])
+    _, second, after = rest.partition(MARKS[1])
+    if not (first and second):
+        raise SystemExit(f"{path} lacks the lines {MARKS[0]} and {MARKS[1]}, between which the table goes; add them.")
+    return f"{before}{first}\n\n{table}\n{second}{after}"
+
+
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path, help="checkpoint of sret_transformer, such as an average of several")
+    parser.add_argument("data", type=Path, help="folder of fairseq-preprocess, with the test set")
+    parser.add_argument("--sentencepiece", type=Path, required=True, metavar="MODEL", help="SentencePiece model")
+    parser.add_argument(
+        "--reference", type=Path, required=True, help="plain translations of the test set, named after their language"
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command line."""
+    args = parse_args()
+    for option, path in (("--sentencepiece", args.sentencepiece), ("--reference", args.reference)):
+        if not path.is_file():
+            raise SystemExit(f"{option}: there is no file {path}.")
+    files.output_folder(args.out)
+    card(args.out / "README.md", "")  # is it fit to take the table? Before the work rather than after it
+    checkpoints.package_file("patches/safe_globals.py")["allow_fairseq_globals"]()
+    with tempfile.TemporaryDirectory(dir=args.out) as temporary:
+        folder = Path(temporary)
+        checkpoint = small(args.checkpoint)
+        checkpoints.save(checkpoint, folder / "model.pt")
+        for path in (*args.data.glob("dict.*.txt"), args.sentencepiece):
+            shutil.copyfile(path, folder / ("sentencepiece.model" if path == args.sentencepiece else path.name))
+        model, _ = loading.load(folder / "model.pt", folder)
+        measured = measure(folder, args.data, args.reference)
+        updates = checkpoints.updates_of(checkpoint, args.checkpoint)
+        told = describe(model, updates, measured, args.reference)
+        files.write_json(folder / "scores.json", told)
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        (folder / "README.md").write_text(card(args.out / "README.md", card_table(told, size)), encoding="utf-8")
+        for path in folder.iterdir():
+            path.replace(args.out / path.name)
+    print(", ".join(f"{name} {score['score']:.2f}" for name, score in measured.items()))
+    print(f"Wrote {args.out}: {size / 2**20:.1f} MiB")
+
+
+if __name__ == "__main__":
+    command.run(main)
