@@ -43,3 +43,17 @@ def sret_transformer(checkpoint: str | Path, data: str | Path, **options: Any) -
         data_name_or_path=str(folder),
         **options,
     )
+
+
+def sret_tatoeba_de_en(**options: Any) -> Any:
+    """The small German-English model of examples/pretrained/tatoeba_de_en, which that folder's README.md describes.
+
+    Args:
+        options: as for ``sret_transformer``.
+
+    Returns:
+        fairseq's GeneratorHubInterface; ``.translate("Wo ist der Bahnhof?")`` gives the translation.
+    """
+    folder = Path(__file__).resolve().parent / "examples" / "pretrained" / "tatoeba_de_en"
+    pieces = {"bpe": "sentencepiece", "sentencepiece_model": str(folder / "sentencepiece.model")}
+    return sret_transformer(folder / "model.pt", folder, **{**pieces, **options})

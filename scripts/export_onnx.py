@@ -10,6 +10,8 @@ from pathlib import Path
 
 from common import checkpoints, loading
 
+PIECES = "sentencepiece.model"
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -21,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
         "--sentencepiece",
         type=Path,
         metavar="MODEL",
-        help="the SentencePiece model of the training's text; without one the bundle reads text that is in pieces",
+        help="the SentencePiece model of the training's text (default: DATA/sentencepiece.model where there is one; "
+        "without one the bundle reads text that is in pieces)",
     )
     result.add_argument(
         "--passes",
@@ -42,6 +45,8 @@ def main() -> None:
         import onnxruntime  # noqa: F401
     except ImportError as error:
         raise SystemExit(f"{error.name} is not installed; pip install '.[export]' in a checkout.") from error
+    if args.sentencepiece is None and (args.data / PIECES).is_file():
+        args.sentencepiece = args.data / PIECES
     if args.sentencepiece is not None and not args.sentencepiece.is_file():
         raise SystemExit(f"--sentencepiece: there is no file {args.sentencepiece}.")
     model, task = loading.load(args.checkpoint, args.data)

@@ -7,12 +7,14 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+from sret_fairseq.export import bundle
 from sret_translate import Translator
 from support.browser import browser, find_chromium, served
 from support.bundles import write_sentencepiece_bundle
 from support.models import REPOSITORY
 
 WEB = REPOSITORY / "examples" / "web"
+PUBLISHED = REPOSITORY / "examples" / "pretrained" / "tatoeba_de_en"
 pytestmark = [
     pytest.mark.skipif(find_chromium() is None, reason="no Chromium on PATH"),
     pytest.mark.skipif(
@@ -67,6 +69,18 @@ def test_translations_are_those_of_the_command(page, site):
     window.wait(f"JSON.stringify({SHOWN}.map((text) => text?.trim())) === JSON.stringify({expected(site, 1)!r})", 60)
     assert window.evaluate("document.getElementById('times').innerText").split()[::2] == ["1", "2"]
     assert window.evaluate("document.getElementById('passes-shown').textContent") == "1"
+
+
+def test_the_published_model_translates_on_the_page(page, site):
+    window, address = page
+    bundle.export(str(PUBLISHED / "model.pt"), str(PUBLISHED), str(site / "de"), str(PUBLISHED / "sentencepiece.model"))
+    sentence = "Der Hund schläft unter dem Tisch."
+    (expected_translation,) = Translator(str(site / "de")).translate([sentence], max_len_a=2.0, max_len_b=10)
+    ready(window, f"{address}/index.html?bundle=de")
+    window.evaluate("document.getElementById('source').focus()")
+    window.type(sentence)
+    window.wait(f"document.getElementById('translation').textContent === {expected_translation!r}", 60)
+    assert window.evaluate("document.getElementById('source-language').textContent") == " (de)"
 
 
 def test_nothing_is_fetched_from_elsewhere(page):
