@@ -41,7 +41,8 @@ def readable(line: str, updates: int) -> str | None:
             speed = float(values["wps"])
             return f"update {values['num_updates']:5d} of {updates}   loss {values['loss']}   {speed:.0f} tokens/s"
         if tag == "valid":
-            return f"update {values['valid_num_updates']:5d} of {updates}   valid loss {values['valid_loss']}"
+            bleu = f"   BLEU {values['valid_bleu']}" if "valid_bleu" in values else ""
+            return f"update {values['valid_num_updates']:5d} of {updates}   valid loss {values['valid_loss']}{bleu}"
     if match := MODEL.search(line):
         return match[1]
     return None

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from common import checkpoints, command, files, scores
+from common import checkpoints, command, failures, files, scores
 
 
 class Translation(NamedTuple):
@@ -90,8 +90,10 @@ def generate(
                     print(f"{split}: {done:,} sentences translated", flush=True)
             process.wait()
         if process.returncode:
+            log.close()
             temporary.replace(failed)
-            raise SystemExit(f"fairseq-generate failed; see the end of {failed}.")
+            said = failed.read_text(encoding="utf-8").splitlines()
+            raise SystemExit(failures.sentence("fairseq-generate", said, process.returncode, failed))
 
 
 def translate_run(

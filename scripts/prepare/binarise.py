@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common import command, files
+from common import command, failures, files
 
 SAID = re.compile(r"fairseq_cli\.preprocess[ |:]*(\[.*\])")
 
@@ -35,8 +35,8 @@ def main() -> None:
         with contextlib.suppress(SystemExit):
             files.write_text(args.log, said)
         if process.returncode:
-            last = said.rstrip().rpartition("\n")[2]
-            raise SystemExit(f"prepare: fairseq-preprocess failed: {last} (its whole output: {args.log})")
+            what = "prepare: fairseq-preprocess"
+            raise SystemExit(failures.sentence(what, said.splitlines(), process.returncode, args.log))
         for path in args.add:
             shutil.copy(path, part)
         part.replace(args.out)

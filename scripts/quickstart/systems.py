@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from common import command, files, provenance, training_log, translate
+from common import command, failures, files, provenance, training_log, translate
 from quickstart import report
 from quickstart.progress import Progress
 
@@ -26,7 +26,6 @@ MODELS = {
 PLUGIN = ("--user-dir", files.REPOSITORY / "sret_fairseq")
 LOG_INTERVAL = 20
 NEVER = 10**6
-WORST_ENDING = 5  # lines of a log that failed
 
 
 def settings(updates: int) -> list[object]:
@@ -64,10 +63,10 @@ def run_logged(program: Sequence[object], log: Path, show: Callable[[str], str |
             file.flush()
             if text := show(line):
                 print(text, flush=True)
-        if not process.wait():
-            return
-    ending = log.read_text(encoding="utf-8", errors="replace").splitlines()[-WORST_ENDING:]
-    raise SystemExit("\n".join([*ending, f"quickstart: {program[2]} failed; the end of {log} is above."]))
+        status = process.wait()
+    if status:
+        said = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        raise SystemExit(failures.sentence(f"quickstart: {program[2]}", said, status, log))
 
 
 def train(name: str, data_bin: Path, updates: int, folder: Path, progress: Progress) -> None:

@@ -1,12 +1,14 @@
 """The settings of a recipe: its train.yaml, read as arguments of ``fairseq-train``."""
 
+import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import files
 
-# Sections whose ``_name`` is an option of the command line by itself.
+# Sections whose ``_name`` is an option of the command line by itself, and chooses which other options there are.
 NAMED = {"task": "task", "criterion": "criterion", "optimizer": "optimizer", "lr_scheduler": "lr-scheduler"}
 # What train.py decides for each run, and what only Hydra needs.
 DECIDED_PER_RUN = {
@@ -31,6 +33,7 @@ class Settings(NamedTuple):
 
     Attributes:
         args: arguments of fairseq-train for every run.
+        left_out: a sentence for each part of fairseq, chosen in place of the recipe's, that takes fewer options.
         languages: source and target.
         max_tokens: of one batch on one process.
         batch_tokens: of an update over all processes.
@@ -39,6 +42,7 @@ class Settings(NamedTuple):
     """
 
     args: list[str]
+    left_out: list[str]
     languages: tuple[str, str]
     max_tokens: int
     batch_tokens: int
@@ -86,9 +90,14 @@ def number(path: Path, sections: dict[str, dict[str, Any]], key: str) -> int:
     return value
 
 
-def read(path: Path, data: Path) -> Settings:
-    """Return the Settings in the file ``path``, for the prepared text in the folder ``data``."""
+def read(path: Path, data: Path, options: Sequence[str] = ()) -> Settings:
+    """Return the Settings in the file ``path``, for the prepared text in the folder ``data``.
+
+    ``options`` of fairseq-train will follow them. Where they choose another scheduler, optimizer and so on than the
+    recipe, what that does not take is left out of the settings, since fairseq would refuse it.
+    """
     sections = read_sections(path)
+    left_out = [leave_out(sections[section], section, name) for section, name in chosen_parts(options).items()]
     max_tokens = number(path, sections, "dataset.max_tokens")
     processes = number(path, sections, "distributed_training.distributed_world_size")
     task = sections.setdefault("task", {})
@@ -96,12 +105,46 @@ def read(path: Path, data: Path) -> Settings:
     task.update(source_lang=source, target_lang=target)
     return Settings(
         args=train_args(sections),
+        left_out=[sentence for sentence in left_out if sentence],
         languages=(source, target),
         max_tokens=max_tokens,
         batch_tokens=processes * number(path, sections, "optimization.update_freq") * max_tokens,
         max_update=number(path, sections, "optimization.max_update"),
         seed=number(path, sections, "common.seed"),
     )
+
+
+def chosen_parts(options: Sequence[str]) -> dict[str, str]:
+    """{section: name} of the parts of fairseq that these options of fairseq-train choose."""
+    parser = argparse.ArgumentParser("train.sh", add_help=False, allow_abbrev=False)
+    for section, option in NAMED.items():
+        parser.add_argument(f"--{option}", dest=section)
+    return {section: name for section, name in vars(parser.parse_known_args(options)[0]).items() if name}
+
+
+def leave_out(settings: dict[str, Any], section: str, name: str) -> str | None:
+    """Delete from a section what the part of fairseq of this name does not take; the sentence that says so, if any."""
+    taken = options_of(section, name)
+    foreign = [option for option in settings if option not in taken and option != "_name"]
+    for option in foreign:
+        del settings[option]
+    flags = ", ".join(f"--{option.replace('_', '-')}" for option in foreign)
+    return f"{name} takes no {flags}: the recipe's is left out." if foreign else None
+
+
+def options_of(section: str, name: str) -> set[str]:
+    """The names of the options that a part of fairseq takes, or exit with one sentence if there is none."""
+    from fairseq.registry import REGISTRIES  # here, since few trainings need it and it takes seconds
+    from fairseq.tasks import TASK_REGISTRY
+
+    import sret_fairseq  # noqa: F401  (registers its own)
+
+    parts = TASK_REGISTRY if section == "task" else REGISTRIES[section]["registry"]
+    if name not in parts:
+        raise SystemExit(f"train: there is no --{NAMED[section]} {name}; choose one of {', '.join(sorted(parts))}.")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parts[name].add_args(parser)
+    return {action.dest for action in parser._actions}
 
 
 def languages(task: dict[str, Any], data: Path) -> tuple[str, str]:

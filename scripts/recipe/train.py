@@ -19,12 +19,14 @@ import os
 import re
 import shlex
 import sys
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import arguments, command, files, provenance
+from common import arguments, command, failures, files, provenance
 from common.training_log import readable
+from common.words import counted
 from recipe import models, record, settings, supervise
 from recipe.plan import Plan, distributed_args, launcher, node_count, report, share_out
 from recipe.settings import Settings
@@ -36,10 +38,18 @@ OWN_OPTIONS = [
     *("--amp", "--bf16", "--fp16", "--memory-efficient-bf16", "--memory-efficient-fp16"),
 ]
 
+LAST_LINES = 1000  # of a training that failed, among which its error is looked for: torchrun adds dozens
+
 
 def cpu_args(chosen: Settings) -> list[str]:
     """Options for --cpu. Where validation translates, a few batches do: all would take longer than the updates."""
     return ["--cpu", *(["--max-valid-steps", "2", "--log-interval", "5"] if "--eval-bleu" in chosen.args else [])]
+
+
+def decay_args(args: argparse.Namespace) -> list[str]:
+    """The number of updates for the one scheduler that fairseq does not tell it."""
+    decays = settings.chosen_parts(args.fairseq_options).get("lr_scheduler") == "polynomial_decay"
+    return ["--total-num-update", str(args.max_update)] if decays else []
 
 
 def fairseq_args(args: argparse.Namespace, chosen: Settings, plan: Plan, precision: Sequence[str]) -> list[str]:
@@ -55,6 +65,7 @@ def fairseq_args(args: argparse.Namespace, chosen: Settings, plan: Plan, precisi
         *("--save-dir", str(args.save_dir), "--tensorboard-logdir", str(args.save_dir / "tensorboard")),
         *distributed_args(plan),
         *(cpu_args(chosen) if args.cpu else precision),
+        *decay_args(args),
         *args.fairseq_options,
     ]
 
@@ -72,19 +83,21 @@ def check_data(args: argparse.Namespace, languages: tuple[str, str]) -> None:
             )
 
 
-def follow(program: Sequence[str], log_path: Path, lock: int, name: str, updates: int) -> int:
-    """Run a training, append what it says to its log, print a line for each report; its exit status."""
+def follow(program: Sequence[str], log_path: Path, lock: int, name: str, updates: int) -> tuple[int, deque[str]]:
+    """Run a training, append what it says to its log, print a line for each report; its status and its last lines."""
+    last = deque(maxlen=LAST_LINES)
     with open(log_path, "a", encoding="utf-8") as log:
         log.write(f"\n$ {shlex.join(program)}\n")
 
         def read(line: str) -> None:
             log.write(line)
             log.flush()
+            last.append(line)
             text = readable(line, updates)
             if text:
                 print(f"{name}: {text}", flush=True)
 
-        return supervise.run(program, read, [lock])
+        return supervise.run(program, read, [lock]), last
 
 
 def first_node() -> bool:
@@ -195,7 +208,7 @@ def prepare(args: argparse.Namespace, chosen: Settings) -> tuple[list[str], dict
     precision = precision_args(args.precision, gpus)
     program = [*launcher(plan, os.environ), *fairseq_args(args, chosen, plan, precision)]
     number_format = precision[0].removeprefix("--") if precision else "fp32"
-    print(*report(plan, chosen.batch_tokens), sep="\n")
+    print(*report(plan, chosen.batch_tokens), *chosen.left_out, sep="\n")
     print(f"number format: {number_format}\n$ {shlex.join(program)}", flush=True)
     facts = {
         "asked": shlex.join(sys.argv),
@@ -215,7 +228,7 @@ def train(args: argparse.Namespace, chosen: Settings, lock: int) -> int:
     record.check_same(args.save_dir, **same)
     done = record.repair(args.save_dir) if first_node() else record.updates_done(args.save_dir)
     if done >= args.max_update or record.finished(args.save_dir, args.max_update):
-        print(f"{args.model}: finished, {done:,} updates are in {args.save_dir}; --max-update N trains on.")
+        print(f"{args.model}: finished after {counted(done, 'update')}, see {args.save_dir}; --max-update N trains on.")
         return 0
     print(f"{args.model}: {'from update ' + format(done, ',') if done else 'from the start'}, into {args.save_dir}")
     program, facts = prepare(args, chosen)
@@ -223,14 +236,14 @@ def train(args: argparse.Namespace, chosen: Settings, lock: int) -> int:
         return supervise.run(program, lambda line: print(line, end="", flush=True))
 
     record.begin(args.save_dir, same, updates_before=done, max_update=args.max_update, **facts)
-    status = "interrupted"
+    status, log = "interrupted", args.save_dir / "train.log"
     try:
-        code = follow(program, args.save_dir / "train.log", lock, args.model, args.max_update)
+        code, said = follow(program, log, lock, args.model, args.max_update)
         status = {0: "finished", supervise.STOPPED: "interrupted"}.get(code, "failed")
     finally:
         record.end(args.save_dir, status, record.repair(args.save_dir))
     if status == "failed":
-        print(f"train: {args.model} failed; see the end of {args.save_dir / 'train.log'}.", file=sys.stderr)
+        print(failures.sentence(f"train: {args.model}", said, code, log), file=sys.stderr)
         return 1
     return code
 
@@ -240,7 +253,7 @@ def main() -> int:
     args = parse_args(sys.argv[1:])
     models.model_args(args.model, args.recipe.name)
     args.data = (args.data or settings.data_folder(args.recipe.name)).resolve()
-    chosen = settings.read(args.recipe / "train.yaml", args.data)
+    chosen = settings.read(args.recipe / "train.yaml", args.data, args.fairseq_options)
     complete(args, chosen)
     check_data(args, chosen.languages)
     supervise.end_on_signals()

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import time
@@ -14,6 +15,7 @@ from support.models import REPOSITORY
 
 RECIPES = ("iwslt14_de_en", "wmt14_en_de", "small_corpora")
 TRAIN = "examples/iwslt14_de_en/train.sh"
+WMT = "examples/wmt14_en_de/train.sh"
 
 
 @pytest.fixture(scope="module")
@@ -70,9 +72,10 @@ def test_run_resume_and_finish(corpus, tmp_path):
     """A run leaves all that is promised; the same call again does nothing; with more updates it goes on."""
     words = ("--cpu", "--data", corpus, "--max-tokens", 150, "--seed", 7)
     said = run(TRAIN, "sret", *words, "--max-update", 2, *TINY, RUNS=tmp_path)
-    assert "effective batch: 1 process(es) x update-freq 27 x max-tokens 150 = 4,050 tokens" in said
+    assert "effective batch: 1 process x update-freq 27 x max-tokens 150 = 4,050 tokens" in said
     assert "WARNING: the recipe's effective batch is 4,096 tokens" in said
     assert "sret: update     2 of 2   loss" in said
+    assert re.search(r"sret: update     2 of 2   valid loss [\d.]+   BLEU [\d.]+\n", said)
 
     folder = tmp_path / "sret-seed7"
     assert {"checkpoint1.pt", "checkpoint_last.pt", "checkpoint_best.pt"} <= {path.name for path in folder.iterdir()}
@@ -88,7 +91,7 @@ def test_run_resume_and_finish(corpus, tmp_path):
     assert first["packages"]["torch"] and first["hardware"]["cpu"] and first["commit"]
 
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "lock"}
-    assert "sret: finished, 2 updates are in" in run(TRAIN, "sret", *words, "--max-update", 2, *TINY, RUNS=tmp_path)
+    assert "sret: finished after 2 updates, see" in run(TRAIN, "sret", *words, "--max-update", 2, *TINY, RUNS=tmp_path)
     assert before == {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != "lock"}
 
     said = run(TRAIN, "sret", *words, "--max-update", 3, *TINY, RUNS=tmp_path)
@@ -103,6 +106,26 @@ def test_run_resume_and_finish(corpus, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_failure_tells_why(corpus, tmp_path):
+    """The last line of fairseq's error stands in the one sentence, beside the log's path."""
+    words = ("sret", "--cpu", "--data", corpus, "--save-dir", tmp_path, "--", "--max-source-positions", "x")
+    said = run(TRAIN, *words, status=1)
+    reason = "fairseq_train.py: error: argument --max-source-positions: invalid int value: 'x'"
+    assert said.endswith(f"\ntrain: sret failed: {reason}; see the end of {tmp_path / 'train.log'}.\n")
+
+
+@pytest.mark.slow
+def test_a_scheduler_behind_dashes(tmp_path):
+    """The recipe's options that another scheduler does not take are left out, and a decay gets its end."""
+    corpus = make_corpus(tmp_path / "corpus", ("en", "de"))
+    words = ("sret", "--cpu", "--data", corpus, "--save-dir", tmp_path, "--max-update", 2)
+    said = run(WMT, *words, *TINY, "--lr-scheduler", "polynomial_decay", "--power", 2)
+    assert "polynomial_decay takes no --warmup-init-lr: the recipe's is left out." in said
+    (start,) = read_json(tmp_path / "run.json")["starts"]
+    assert start["status"] == "finished" and "--total-num-update 2 " in start["command"]
+
+
+@pytest.mark.slow
 def test_ended_by_patience(corpus, tmp_path):
     """A run that ended early since it did not learn is finished, unless more updates are asked for."""
     words = ("sret", "--cpu", "--data", corpus, "--save-dir", tmp_path / "run", "--max-update", 50)
@@ -112,7 +135,7 @@ def test_ended_by_patience(corpus, tmp_path):
     record = read_json(tmp_path / "run" / "run.json")
     updates = record["starts"][0]["updates_after"]
     assert updates < 50
-    assert f"sret: finished, {updates} updates are in" in run(TRAIN, *words)
+    assert f"sret: finished after {updates} update" in run(TRAIN, *words)
     assert read_json(tmp_path / "run" / "run.json") == record
 
 

@@ -32,6 +32,12 @@ def test_a_million_updates(tmp_path):
     assert training_log.readable(lines[1], 2000000) == "update 1500000 of 2000000   valid loss 4"
 
 
+def test_the_line_of_a_validation_has_its_bleu():
+    """By which some recipes choose the checkpoint."""
+    line = report(valid_num_updates="7", valid_loss="4.5", valid_bleu="12.25")
+    assert training_log.readable(line, 9) == "update     7 of 9   valid loss 4.5   BLEU 12.25"
+
+
 @pytest.mark.parametrize("line", DAMAGED)
 def test_damaged_reports_are_left_out(tmp_path, line):
     assert training_log.readable(line, 9) is None

@@ -23,3 +23,8 @@ def test_a_failure_of_generate_belongs_to_no_program(monkeypatch, tmp_path):
     monkeypatch.setattr(translate.sys, "executable", "false")
     with pytest.raises(SystemExit, match=r"^fairseq-generate failed; see the end of .*test\.log\.failed\.$"):
         translate.generate(tmp_path, "model.pt", "test", [], tmp_path / "test.log")
+    (tmp_path / "python").write_text("#!/bin/sh\necho 'x.py: error: why'\nexit 2\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setattr(translate.sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(SystemExit, match=r"^fairseq-generate failed: x\.py: error: why; see the end of .*failed\.$"):
+        translate.generate(tmp_path, "model.pt", "test", [], tmp_path / "test.log")

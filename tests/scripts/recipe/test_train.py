@@ -133,6 +133,46 @@ def test_effective_batch(settings_of):
         assert "WARNING: the recipe's effective batch is 28,672" in plan.report(found, wmt.batch_tokens)[1]
 
 
+@pytest.mark.parametrize(
+    "options, gone, sentences",
+    [
+        ([], [], []),
+        (["--power", "2"], [], []),
+        (["--lr-scheduler", "inverse_sqrt"], [], []),
+        (["--lr-scheduler", "cosine", "--optimizer=fused_adam"], [], []),
+        (
+            ["--lr-scheduler", "polynomial_decay"],
+            ["--warmup-init-lr"],
+            ["polynomial_decay takes no --warmup-init-lr: the recipe's is left out."],
+        ),
+        (
+            ["--lr-scheduler=triangular"],
+            ["--warmup-updates", "--warmup-init-lr"],
+            ["triangular takes no --warmup-updates, --warmup-init-lr: the recipe's is left out."],
+        ),
+        (
+            ["--criterion", "cross_entropy", "--optimizer", "sgd"],
+            ["--label-smoothing", "--adam-betas"],
+            [
+                "cross_entropy takes no --label-smoothing: the recipe's is left out.",
+                "sgd takes no --adam-betas: the recipe's is left out.",
+            ],
+        ),
+    ],
+)
+def test_options_of_another_part(settings_of, tmp_path, options, gone, sentences):
+    """What the scheduler, optimizer or criterion chosen behind -- does not take is left out, and nothing else."""
+    whole = settings_of("small_corpora").args
+    found = settings.read(REPOSITORY / "examples" / "small_corpora" / "train.yaml", tmp_path, options)
+    kept = [word for index, word in enumerate(whole) if not {word, whole[index - 1]} & {*gone}]
+    assert found.args == kept and found.left_out == sentences and len(kept) == len(whole) - 2 * len(gone)
+
+
+def test_a_part_that_is_not_there(settings_of, tmp_path):
+    with pytest.raises(SystemExit, match=r"^train: there is no --lr-scheduler cosin; choose one of cosine, fixed,"):
+        settings.read(REPOSITORY / "examples" / "small_corpora" / "train.yaml", tmp_path, ["--lr-scheduler", "cosin"])
+
+
 def test_languages(settings_of, tmp_path):
     """They are the recipe's, or where it is for any text those of the prepared text, which has to be there."""
     assert settings_of("wmt14_en_de").languages == ("en", "de")
