@@ -25,6 +25,7 @@ from common.checkpoints import (
     save,
     training_of,
 )
+from common.words import counted
 
 
 def last_checkpoints(
@@ -51,7 +52,9 @@ def last_checkpoints(
     if len(numbered) < (1 if or_fewer else count):
         bounded = "" if upper_bound is None else f" up to {upper_bound}"
         advice = "; add --or-fewer to average what there is" if numbered else ""
-        raise SystemExit(f"{option} {count}: {folder} has only {len(numbered)} such checkpoints{bounded}{advice}.")
+        raise SystemExit(
+            f"{option} {count}: {folder} has only {counted(len(numbered), 'such checkpoint')}{bounded}{advice}."
+        )
     return [path for _, path in numbered[-count:]]
 
 
@@ -175,7 +178,7 @@ def main() -> None:
     paths = select(args)
     check_output(args.output, paths)
     save(average(paths, args.force), args.output)
-    print(f"Wrote the average of {len(paths)} checkpoints to {args.output}")
+    print(f"Wrote the average of {counted(len(paths), 'checkpoint')} to {args.output}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from common import arguments, command, loading, output
+from common.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,7 +142,7 @@ def main() -> None:
     output.write_csv(args.out / "activations.csv", HEADER, rows)
     output.save_figure(draw(rows), args.out / "activations.png")
     sentences = sum(batch["nsentences"] for batch in batches)
-    print(f"{len(rows)} applications over {sentences} sentences of {args.subset}.")
+    print(f"{counted(len(rows), 'application')} over {counted(sentences, 'sentence')} of {args.subset}.")
     print(f"Wrote {args.out}/activations.png and activations.csv")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common import command, output, training_log
+from common.words import counted
 
 QUANTITIES = {"bleu": "BLEU", "train": "training loss", "valid": "validation loss"}
 
@@ -18,7 +19,7 @@ QUANTITIES = {"bleu": "BLEU", "train": "training loss", "valid": "validation los
 def read(logs: Sequence[Path], names: Sequence[str]) -> dict[str, dict[str, training_log.Points]]:
     """Return ``{name: training_log.curves(log)}``, or exit with one sentence."""
     if len(names) != len(logs):
-        raise SystemExit(f"--names: {len(names)} names for {len(logs)} logs; give each log one.")
+        raise SystemExit(f"--names: {counted(len(names), 'name')} for {counted(len(logs), 'log')}; give each log one.")
     if len(set(names)) < len(names):
         raise SystemExit("Two logs have the same name: name each log once, and call each its own with --names.")
     runs = {name: training_log.curves(log) for name, log in zip(names, logs, strict=True)}

@@ -48,6 +48,11 @@ def require_label_smoothing(value: Any, who: str) -> None:
     require(is_number(value) and 0 <= value < 1, f"--label-smoothing {value} must be from 0 to below 1.", who)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is 1: ``1 pass``, ``2 passes``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
 def is_number(value: Any) -> bool:
     """True for a finite int or float; bool is none."""
     return type(value) in (int, float) and value - value == 0

@@ -9,7 +9,7 @@ from typing import Any, List, Set
 
 from fairseq.utils import safe_getattr
 
-from sret_fairseq.errors import is_number, require, require_choice, require_count, require_switch
+from sret_fairseq.errors import counted, is_number, require, require_choice, require_count, require_switch
 
 SIDES = ("encoder", "decoder")
 PERMUTATIONS = ("interleave", "random", "none")
@@ -160,7 +160,7 @@ def validate_side(args: Any, side: str) -> None:
     passes, trained = getattr(args, f"{side}_recursions"), getattr(args, f"{side}_trained_recursions")
     require(
         passes <= trained or args.allow_untrained_passes is True,
-        f"--{side}-recursions {passes} is more than the {trained} passes of the training; to repeat the last one "
+        f"--{side}-recursions {passes} is more than the training's {counted(trained, 'pass')}; to repeat the last one "
         f"anyway add 'allow_untrained_passes': True to --model-overrides.",
     )
 

@@ -6,6 +6,7 @@ from typing import Dict, List, Tuple
 
 from torch import nn
 
+from sret_fairseq.errors import counted
 from sret_fairseq.options import SIDES, slices_by_pass
 
 PARTS = ("embeddings", "blocks", "NLL", "coefficients", "other")
@@ -58,14 +59,15 @@ def side_line(model: nn.Module, side: str) -> str:
     span, trained = getattr(cfg, f"{side}_recursion_span"), getattr(cfg, f"{side}_trained_recursions")
     slices = runs(slices_by_pass(cfg, side))
     line = (
-        f"sret_transformer {side}: {blocks} distinct blocks x {passes} passes = virtual depth {blocks * passes}, "
-        f"looped {span} together, {'pre' if getattr(cfg, side).normalize_before else 'post'}-norm, "
+        f"sret_transformer {side}: {counted(blocks, 'distinct block')} x {counted(passes, 'pass')} = virtual depth "
+        f"{blocks * passes}, looped {span} together, {'pre' if getattr(cfg, side).normalize_before else 'post'}-norm, "
         f"slices by pass: {slices}"
     )
     if passes < trained:
-        line += f"; trained with {trained} passes, of which the first {passes} run, with their NLLs"
+        first = "runs, with its NLL" if passes == 1 else f"{passes} run, with their NLLs"
+        line += f"; trained with {counted(trained, 'pass')}, of which the first {first}"
     if passes > trained:
-        line += f"; trained with {trained} passes, the others repeat the last one with its NLL"
+        line += f"; trained with {counted(trained, 'pass')}, the others repeat the last one with its NLL"
     if max(slices_by_pass(cfg, side)) > 1 and getattr(cfg, f"{side}_slices_along_passes"):
         line += "; slices alternate along passes, as in the version of sret_fairseq that trained this checkpoint"
     return line

@@ -86,7 +86,7 @@ def printed(number: int, found: List[Hypothesis], nbest: int, scores: bool) -> s
 
 def show(done: int, since: float) -> None:
     """Progress on a terminal."""
-    sys.stderr.write(f"\r{done:,} lines, {done / (time.monotonic() - since):.0f} a second ")
+    sys.stderr.write(f"\r{done:,} line{'' if done == 1 else 's'}, {done / (time.monotonic() - since):.0f} a second ")
     sys.stderr.flush()
 
 

@@ -101,5 +101,7 @@ def test_the_log_says_which_passes_run():
     """Fewer: the first ones with their NLLs. More: the last one again."""
     shallow = "\n".join(summary_lines(rerun(trained(), encoder_recursions=2)))
     assert "trained with 3 passes, of which the first 2 run, with their NLLs" in shallow
+    alone = "\n".join(summary_lines(rerun(trained(), encoder_recursions=1)))
+    assert "trained with 3 passes, of which the first runs, with its NLL" in alone and "x 1 pass = " in alone
     deep = "\n".join(summary_lines(rerun(trained(), decoder_recursions=4, allow_untrained_passes=True)))
     assert "trained with 2 passes, the others repeat the last one with its NLL" in deep

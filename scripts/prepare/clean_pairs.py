@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from typing import TextIO
 
 from common import command, lines
+from common.words import counted
 
 LONGEST_WORD = 1000
 
@@ -23,7 +24,7 @@ def fault(source: str, target: str, longest: int, ratio: float) -> str | None:
     if shorter < 1:
         return "with an empty side"
     if longer > longest:
-        return f"of more than {longest} tokens"
+        return f"of more than {counted(longest, 'token')}"
     if longer / shorter > ratio:
         return f"of lengths beyond 1 to {ratio:g}"
     if any(len(word) > LONGEST_WORD for side in sides for word in side):

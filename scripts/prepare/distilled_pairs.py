@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common import command
 from common.lines import writing
+from common.words import counted
 
 SKIPPED = re.compile(r"([\d,]+) samples have invalid sizes and will be skipped")
 
@@ -53,7 +54,7 @@ def main() -> None:
     for path, texts in ((args.source, sources), (args.target, translations)):
         with writing(path) as file:
             file.writelines(f"{texts[number]}\n" for number in sorted(texts))
-    print(f"{len(sources):,} of {count:,} sentences, with their translations")
+    print(f"{len(sources):,} of {counted(count, 'sentence')}, with their translations")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from common import command, lines
+from common.words import counted
 from prepare import archives
 
 LANGUAGES = ("de", "en")
@@ -50,7 +51,7 @@ def main() -> None:
         pair_count = lines.write_aligned(pairs, {path.name: training_lines(path) for path in train.values()})
         texts = {f"the test sets' {language}": test_lines(paths) for language, paths in tests.items()}
         test_count = lines.write_aligned(test, texts)
-    print(f"{args.archive}: {pair_count} pairs to train and validate on, {test_count} to test on.")
+    print(f"{args.archive}: {counted(pair_count, 'pair')} to train and validate on, {test_count} to test on.")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from common import command, lines
+from common.words import counted
 
 SPLITS = ("train", "valid", "test")
 SAMPLE = 20000
@@ -81,8 +82,8 @@ def looks_tokenised(path: Path) -> bool | None:
         decision = True
     taken = {True: "tokenised", False: "not tokenised", None: "in doubt"}[decision]
     print(
-        f"{path.name}: of {total} lines {marks} end in . ! ? or the like, {share:.0%} of them standing apart; "
-        f"{escaped} lines have Moses' escapes: {taken}."
+        f"{path.name}: of {counted(total, 'line')} {marks} end in . ! ? or the like, {share:.0%} of them standing "
+        f"apart; {counted(escaped, 'line')} with Moses' escapes: {taken}."
     )
     return decision
 
@@ -107,7 +108,7 @@ def main() -> None:
         name = "pairs" if split == "train" else split
         outputs = [args.out / f"{name}.{la}" for la in args.languages]
         texts = {paths[split, la]: lines.read_lines(paths[split, la]) for la in args.languages}
-        print(f"{split}: {lines.write_aligned(outputs, texts)} pairs")
+        print(f"{split}: {counted(lines.write_aligned(outputs, texts), 'pair')}")
     with lines.writing(args.out / "tokenised") as file:
         file.write(f"{tokenised}\n")
 

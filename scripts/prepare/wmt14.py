@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from common import command, lines
+from common.words import counted
 from prepare import archives
 
 LANGUAGES = ("en", "de")
@@ -31,7 +32,7 @@ def write_originals(files: Sequence[Path], out: Path) -> None:
         archives.extract_all(files, {name: folder / name for name in (*names, *TEST_SETS.values())})
         for corpus in CORPORA:
             texts = {name: lines.read_lines(folder / name) for name in names if name.startswith(corpus)}
-            print(f"{corpus}: {sum(1 for _ in lines.aligned(texts))} pairs", flush=True)
+            print(f"{corpus}: {counted(sum(1 for _ in lines.aligned(texts)), 'pair')}", flush=True)
 
         def training(language: str) -> Iterator[str]:
             return chain.from_iterable(lines.read_lines(folder / f"{corpus}.{language}") for corpus in CORPORA)
@@ -44,7 +45,7 @@ def write_originals(files: Sequence[Path], out: Path) -> None:
         for split, sides in texts.items():
             outputs = [out / f"{split}.{language}" for language in sides]
             named = {f"{split}.{language}": side for language, side in sides.items()}
-            print(f"{split}: {lines.write_aligned(outputs, named)} pairs", flush=True)
+            print(f"{split}: {counted(lines.write_aligned(outputs, named), 'pair')}", flush=True)
 
 
 def write_google(files: Sequence[Path], out: Path) -> None:
@@ -55,7 +56,7 @@ def write_google(files: Sequence[Path], out: Path) -> None:
         for split, stem in GOOGLE.items():
             outputs = [out / f"{split}.{la}" for la in LANGUAGES]
             texts = {f"{stem}.{la}": lines.read_lines(folder / f"{stem}.{la}") for la in LANGUAGES}
-            print(f"{split}: {lines.write_aligned(outputs, texts)} pairs", flush=True)
+            print(f"{split}: {counted(lines.write_aligned(outputs, texts), 'pair')}", flush=True)
         lines.write_aligned([out / "codes"], {GOOGLE_CODES: lines.read_lines(folder / GOOGLE_CODES)})
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from common import files, lines
+from common.words import counted
 from prepare import clean_pairs
 
 Pair = tuple[str, str]
@@ -122,9 +123,9 @@ def make(pairs: Sequence[Pair], languages: Sequence[str], out: Path, origin: str
         SystemExit: fewer than MIN_PAIRS are left.
     """
     kept, dropped = clean(pairs)
-    print(f"{len(pairs):,} pairs from {origin}; dropped {clean_pairs.report(dropped) or 'none'}.")
+    print(f"{counted(len(pairs), 'pair')} from {origin}; dropped {clean_pairs.report(dropped) or 'none'}.")
     if len(kept) < MIN_PAIRS:
-        raise SystemExit(f"{origin}: {len(kept)} distinct pairs are left of {len(pairs)}; it takes {MIN_PAIRS}.")
+        raise SystemExit(f"{origin}: {counted(len(kept), 'distinct pair')} of {len(pairs)} left; it takes {MIN_PAIRS}.")
     splits = split_pairs(kept, held_out, seed=1)
     write_corpus(splits, languages, out, origin, dropped)
     sizes = ", ".join(f"{len(splits[split]):,} {split}" for split in ("train", "valid", "test"))

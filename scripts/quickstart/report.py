@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common import files, lines, output, provenance, scores, training_log, translate
+from common.words import counted
 
 SAMPLES = 5
 COLUMNS = (
@@ -118,8 +119,8 @@ def write(
     files.write_json(results, found)
     if args.quick:
         print(
-            f"\nEverything runs: two trainings of {args.updates} updates, translations, scores and a picture. So few "
-            "updates teach\nnothing, so no translations or scores are shown. Leave out --quick for those."
+            f"\nEverything runs: two trainings of {counted(args.updates, 'update')}, translations, scores and a "
+            "picture. So few\nupdates teach nothing: no translations or scores are shown. Leave out --quick for those."
         )
     else:
         any_system = next(iter(numbers.values()))

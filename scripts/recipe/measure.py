@@ -8,6 +8,7 @@ from typing import Any
 from common import lines, scores, translate
 from common.output import markdown
 from common.training_log import PARAMETERS
+from common.words import counted
 from recipe import record
 
 SPLITS = ("valid", "test")
@@ -102,7 +103,7 @@ def notes(systems: Mapping[str, Mapping[str, Any]], sets: Mapping[str, Mapping[s
     """What has to be quoted with the scores, and what they were made against."""
     found = []
     for split in SPLITS:
-        found.append(f"{split}: {len(sets[split]['source']):,} sentences; reference {sets[split]['from']}")
+        found.append(f"{split}: {counted(len(sets[split]['source']), 'sentence')}; reference {sets[split]['from']}")
         for kind, score in next(iter(systems.values()))["scores"][split].items():
             found.append(f"  {kind}: {score['how']}")
     return "\n".join(found)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from common import files
+from common.words import counted
 from recipe.settings import Settings
 
 NODE_VARIABLES = ("NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
@@ -43,7 +44,7 @@ def share_out(
 def report(plan: Plan, recipe_tokens: int) -> list[str]:
     """What to print about the effective batch."""
     lines = [
-        f"effective batch: {plan.processes} process(es) x update-freq {plan.update_freq} x max-tokens "
+        f"effective batch: {counted(plan.processes, 'process')} x update-freq {plan.update_freq} x max-tokens "
         f"{plan.max_tokens:,} = {plan.batch_tokens:,} tokens"
     ]
     if abs(plan.batch_tokens - recipe_tokens) >= plan.processes * plan.update_freq:  # more than rounding

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from common import files
+from common.words import counted
 
 
 def read(folder: Path) -> dict[str, Any] | None:
@@ -65,7 +66,7 @@ def budget(folder: Path) -> str | None:
     """What the last start of a run was asked for, in words; None where there is no record of it."""
     start = last_start(folder)
     try:
-        return f"{start['max_update']:,} updates of {start['batch']['batch_tokens']:,} tokens"
+        return f"{counted(start['max_update'], 'update')} of {counted(start['batch']['batch_tokens'], 'token')}"
     except (KeyError, TypeError, ValueError):  # made by an earlier version
         return None
 

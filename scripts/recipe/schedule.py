@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from common import command, files
+from common import command, failures, files
 from recipe import supervise
 from recipe.seeds import Run
 
@@ -91,7 +91,11 @@ class Sweep:
             del self.processes[process]
         in_time = self.stopped and script == "train" and code == supervise.STOPPED
         done = code == 0 or in_time
-        print(f"{name}: {script}.sh {'ended in time' if in_time else 'is done' if done else 'FAILED'}", flush=True)
+        if done:
+            print(f"{name}: {script}.sh {'ended in time' if in_time else 'is done'}", flush=True)
+        else:
+            said = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+            print(f"{name}: {script}.sh FAILED: {failures.reason_of(said, code)}", flush=True)
         return done
 
     def end(self, *_: object, late: bool = False) -> None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sret_fairseq import errors
 from sret_fairseq.criterions.distillation import soft_cross_entropy
 from sret_fairseq.criterions.teacher import has_adaptive_softmax
-from sret_fairseq.errors import TrainingError, is_number, require_label_smoothing
+from sret_fairseq.errors import TrainingError, counted, is_number, require_label_smoothing
 
 require = functools.partial(errors.require, who="sret_mixed_depth")
 
@@ -99,8 +99,8 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
         passes = getattr(task, "trained_passes", None)  # of a sret_transformer; others are refused with the first batch
         require(
             passes is None or self.depths[-1] < passes,
-            f"--mixed-depth {self.depths[-1]} must be fewer than the {passes} passes of --encoder-recursions and "
-            f"--decoder-recursions.",
+            f"--mixed-depth {self.depths[-1]} must be fewer than the {counted(passes, 'pass')} of "
+            f"--encoder-recursions and --decoder-recursions.",
         )
         self.weight = mixed_depth_weight
         self.soft_labels = mixed_depth_soft_labels

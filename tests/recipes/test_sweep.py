@@ -24,7 +24,7 @@ def test_real_scripts(iwslt14, tmp_path):
 
     run(SWEEP, *words, *TINY, RUNS=tmp_path / "runs")
     log = (tmp_path / "runs" / "sweep" / "sret-naive-seed1.train.log").read_text()
-    assert "sret-naive: finished, 1 updates are in" in log
+    assert "sret-naive: finished after 1 update, see" in log
     log = (tmp_path / "runs" / "sweep" / "sret-naive-seed1.evaluate.log").read_text()
     assert log.count(": made before, skipped") == 3
 

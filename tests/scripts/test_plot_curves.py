@@ -142,7 +142,7 @@ def test_the_quickstart_draws_both_losses_in_one_panel(panels, tmp_path):
 @pytest.mark.parametrize(
     "words, sentence",
     [
-        (["good", "good2", "--names", "A"], "--names: 1 names for 2 logs"),
+        (["good", "good2", "--names", "A"], "--names: 1 name for 2 logs"),
         (["good", "good2", "--names", "A", "A"], "the same name"),
         (["good", "good"], "Two logs have the same name: name each log once, and call each its own with --names."),
         (["good", "none"], "none cannot be read: No such file or directory."),

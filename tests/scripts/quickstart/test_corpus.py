@@ -114,7 +114,7 @@ def test_text_is_put_on_one_line():
         (b"a\nb\n", b"a\n", "--target-text .*own.en ends before line 2 but --source-text .*own.de goes on"),
         (b"", b"a\n", "--source-text .*own.de ends before line 1"),
         (b"a\nb\nc\n", b"a\nb\n\xfcber\n", "--target-text: .*own.en, line 3 is not UTF-8"),
-        (text("wort", 19), text("word", 19), "own: 19 distinct pairs are left of 19; it takes 20"),
+        (text("wort", 19), text("word", 19), "own: 19 distinct pairs of 19 left; it takes 20"),
     ],
     ids=["unequal", "empty source", "bad UTF-8", "too few"],
 )
