@@ -11,6 +11,7 @@ from benchmarks.batches import sources
 from benchmarks.comparison import Comparison, Goal
 from benchmarks.options import chosen
 from benchmarks.report import Report, comparisons_report
+from benchmarks.time_limit import within
 
 BEAM = 5
 NOTES = [
@@ -81,11 +82,11 @@ def run(settings: argparse.Namespace) -> Report:
     length = 6 if settings.quick else 25
     comparisons = []
     for size in settings.sizes:
-        for variant, words in chosen(variants(size), settings).items():
+        for variant, words in within(settings, size, chosen(variants(size), settings)):
             systems = [models.build(size, options, settings.device) for options in (models.A, words)]
             facts = {"parameters_without_embeddings": [models.parameters(system.model) for system in systems]}
             for batch in (1, 4) if settings.quick else (1, 64):
-                count = max(batch, 2 if settings.quick else 8)
+                count = max(batch, 2 if settings.quick or settings.device == "cuda" else 8)
                 taken = sources(count, settings.device)
                 batches = cut(taken, batch)
                 a, b = (Translator(system, batches, length) for system in systems)

@@ -9,6 +9,7 @@ from typing import Any, Callable, List, Tuple
 
 import torch
 
+from benchmarks import kernels
 from benchmarks.comparison import Comparison, Goal, alternate
 from common import costs
 
@@ -88,6 +89,7 @@ def compare(
     unit: str,
     settings: argparse.Namespace,
     goal: Goal | None = None,
+    steps: int = 1,
     **facts: Any,
 ) -> Comparison:
     """Compare the speed of two functions that do the same work.
@@ -99,6 +101,7 @@ def compare(
         unit: of the work a second.
         settings: the command line's.
         goal: of the ratio.
+        steps: of one call, such as updates, of which kernels and their time are told.
         facts: for the JSON.
     """
     counts = tuple(map(flops, runs))
@@ -115,6 +118,7 @@ def compare(
     result = Comparison(name, unit, a, b, goal, counts, facts=facts)
     if settings.device == "cuda":
         result.utilisation = tuple(map(lambda samples, count: used(samples, work, count), (a, b), counts))
+        result.facts["gpu"] = [kernels.activity(run, steps).record() for run in runs]
     return result
 
 

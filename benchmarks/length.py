@@ -8,8 +8,10 @@ from benchmarks.batches import sources
 from benchmarks.comparison import Goal
 from benchmarks.encoding import encoder_runs
 from benchmarks.report import Report, comparisons_report, draw_lines
+from benchmarks.time_limit import within
 
 SLICES = (2, 4, 8)
+LENGTHS = {"cpu": tuple(32 * 2**power for power in range(8)), "cuda": (128, 512, 2048)}  # in a minute
 NOTES = [
     "A: the encoder of sret_transformer (defaults, 3 blocks x 2 passes), unsliced. B: the same, every pass sliced.",
     "Sentences of one length, unpadded; as many as make up the same number of tokens, at least one. A training step is "
@@ -25,7 +27,7 @@ def goal(length: int, slices: int) -> Optional[Goal]:
 
 def run(settings: argparse.Namespace) -> Report:
     """All lengths, slices and operations."""
-    lengths = (32, 64) if settings.quick else tuple(32 * 2**power for power in range(8))
+    lengths = (32, 64) if settings.quick else LENGTHS[settings.device]
     tokens = 64 if settings.quick else 32_768 if settings.device == "cuda" else 1024
     comparisons, curves = [], {}
     for size in settings.sizes:
@@ -34,7 +36,7 @@ def run(settings: argparse.Namespace) -> Report:
                 models.build(size, f"{models.B} --encoder-slices {count}", settings.device).on_device()
                 for count in (1, slices)
             )
-            for length in lengths:
+            for length, _ in within(settings, size, dict.fromkeys(lengths)):
                 sentences = max(1, tokens // length)
                 batch = sources(sentences, settings.device, length)
                 ours = encoder_runs(b, batch)

@@ -38,7 +38,9 @@ class System:
 
     def trainer(self) -> Trainer:
         """fairseq's trainer of the model, on its device; in bf16 on a GPU (fairseq's --bf16)."""
-        return Trainer(self.cfg, self.task, self.model, self.task.build_criterion(self.cfg.criterion))
+        trainer = Trainer(self.cfg, self.task, self.model, self.task.build_criterion(self.cfg.criterion))
+        trainer.cuda_env = None  # with it the trainer resets the GPU's peak of memory after every update
+        return trainer
 
     def on_device(self) -> torch.nn.Module:
         """The model on its device in its number format, to be called without a trainer."""

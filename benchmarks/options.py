@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import time
 from pathlib import Path
 from typing import List
 
@@ -15,15 +16,17 @@ BENCHMARKS = {
     "decode": "sentences/s of beam search",
     "deploy": "the same by processor time, without fairseq: a bundle, and CTranslate2",
     "length": "the encoder, sliced and unsliced, by source length",
+    "attention": "what cuDNN's attention does on a GPU: for known shapes, and for new ones",
     "depth": "cost by the number of passes",
 }
 # Options that a benchmark has no use for: given, they are refused.
 UNUSED = {
-    "operations": ("device", "pairs", "sizes", "only"),
-    "activations": ("pairs", "only"),
-    "deploy": ("device", "only"),
+    "operations": ("device", "pairs", "sizes", "only", "limit"),
+    "activations": ("pairs", "only", "limit"),
+    "deploy": ("device", "only", "limit"),
     "length": ("only",),
-    "depth": ("only",),
+    "attention": ("pairs", "only", "limit"),
+    "depth": ("only", "limit"),
 }
 SIZES = ("tiny", "base", "big")
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -43,7 +46,17 @@ def parse(words: List[str]) -> argparse.Namespace:
     parser.add_argument("benchmark", choices=BENCHMARKS, metavar="|".join(BENCHMARKS))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: cpu; cuda computes in bf16")
     parser.add_argument("--quick", action="store_true", help="a run of less than a minute: that it works, not how fast")
-    parser.add_argument("--pairs", type=arguments.at_least(1), help="measured pairs A B (default: 7, with --quick 1)")
+    parser.add_argument(
+        "--pairs",
+        type=arguments.at_least(1),
+        help="measured pairs A B (default: 7; on cuda 3, of memory 1; with --quick 1)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=arguments.at_least(1),
+        metavar="SECONDS",
+        help="begin nothing that may end later; what is left out is named (default: none; on cuda 60)",
+    )
     parser.add_argument(
         "--sizes",
         type=sizes,
@@ -67,8 +80,14 @@ def parse(words: List[str]) -> argparse.Namespace:
     for name in UNUSED.get(settings.benchmark, ()):
         if getattr(settings, name) not in (None, parser.get_default(name)):
             parser.error(f"{settings.benchmark} has no use for --{name}; leave it out.")
+    if settings.limit and (settings.benchmark, settings.device) == ("memory", "cpu"):
+        parser.error("memory has no use for --limit on a CPU, where it measures in turn; leave it out.")
     output.picture_folder(settings.out)
     settings.words = words
+    settings.begun, settings.left_out = time.monotonic(), []
+    if settings.device == "cuda":
+        settings.limit = settings.limit or 60
+        settings.pairs = settings.pairs or (1 if settings.quick or settings.benchmark == "memory" else 3)
     settings.pairs = settings.pairs or (1 if settings.quick else 7)
     usual = ["tiny"] if settings.quick else ["base", "big"] if settings.device == "cuda" else ["tiny", "base"]
     settings.sizes = settings.sizes or usual

@@ -38,6 +38,9 @@ def comparisons_report(comparisons: List[Comparison], notes: List[str]) -> Repor
     extra = {
         "FLOP B/A": lambda row: f"{row.flops[1] / row.flops[0]:.2f}" if row.flops else "",
         "utilisation A, B": lambda row: ", ".join(f"{part:.1%}" for part in row.utilisation or ()),
+        "kernels A, B": lambda row: both(row, lambda gpu: f"{gpu['kernels']:,.0f}"),
+        "busy ms A, B": lambda row: both(row, lambda gpu: f"{1000 * gpu['busy_seconds']:.1f}"),
+        "beyond the models, MiB A, B": lambda row: both(row, lambda gpu: f"{gpu['peak_bytes'] / 2**20:,.0f}"),
     }
     columns = [name for name, cell in extra.items() if any(map(cell, comparisons))]
     table = [heading + columns]
@@ -49,6 +52,11 @@ def comparisons_report(comparisons: List[Comparison], notes: List[str]) -> Repor
     rule = "Medians of the samples; ratio: median, least and greatest of the pairs' B / A, of seconds A / B."
     records = [row.record() for row in comparisons]
     return Report(records, table, [*notes, rule], lambda axes: draw_bars(axes, comparisons))
+
+
+def both(row: Comparison, cell: Callable[[dict], str]) -> str:
+    """A number of a GPU's activity for A and for B, where it was recorded."""
+    return ", ".join(map(cell, row.facts.get("gpu", ())))
 
 
 def number(value: float) -> str:
@@ -87,6 +95,8 @@ def write(report: Report, settings: argparse.Namespace) -> None:
     quick = "-quick" if settings.quick else ""
     stem = settings.out / f"{settings.benchmark}-{settings.device}{quick}"
     notes = report.notes + (["--quick: this shows that all works, not how fast."] if settings.quick else [])
+    left_out = getattr(settings, "left_out", [])
+    notes += [f"Left out for --limit {settings.limit}: {'; '.join(left_out)}."] if left_out else []
     print(output.markdown(report.table), *(f"- {note}" for note in notes), sep="\n")
     files.write_json(Path(f"{stem}.json"), {**circumstances(settings), "notes": notes, "rows": report.rows})
     write_picture(report, Path(f"{stem}.png"), f"{settings.benchmark}, {settings.device}{quick}")

@@ -8,6 +8,7 @@ from benchmarks.batches import training_batches
 from benchmarks.comparison import Goal
 from benchmarks.options import chosen
 from benchmarks.report import Report, comparisons_report
+from benchmarks.time_limit import within
 
 PLAIN = "label_smoothed_cross_entropy"
 NOTES = [
@@ -59,12 +60,14 @@ def run(settings: argparse.Namespace) -> Report:
     tokens = sum(batch["ntokens"] for batch in batches)
     comparisons = []
     for size in settings.sizes:
-        for name, (words, criterion) in chosen(trainings(), settings).items():
+        for name, (words, criterion) in within(settings, size, chosen(trainings(), settings)):
             systems = (
                 models.build(size, models.A, settings.device),
                 models.build(size, words, settings.device, criterion),
             )
             a, b = (updates(system, batches) for system in systems)
             wanted = goal(name, settings.device)
-            comparisons.append(devices.compare(f"{size}, {name}", (a, b), tokens, "tokens/s", settings, wanted))
+            comparisons.append(
+                devices.compare(f"{size}, {name}", (a, b), tokens, "tokens/s", settings, wanted, steps=len(batches))
+            )
     return comparisons_report(comparisons, NOTES)

@@ -41,6 +41,8 @@ def test_help():
         (["operations", "--sizes", "base"], "operations has no use for --sizes"),
         (["activations", "--pairs", "3"], "activations has no use for --pairs"),
         (["length", "--only", "no NLL"], "length has no use for --only"),
+        (["depth", "--limit", "9"], "depth has no use for --limit"),
+        (["memory", "--limit", "9"], "memory has no use for --limit on a CPU"),
         (["train", "--out", __file__], "cannot be made a folder"),
         (["train", "--out", "/sys/kernel"], "--out: /sys/kernel cannot be made a folder to write in"),
     ],
