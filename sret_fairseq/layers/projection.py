@@ -5,9 +5,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from fairseq import utils
-from fairseq.modules.fairseq_dropout import FairseqDropout
 from torch import Tensor, nn
 
+from sret_fairseq.layers.dropout import Dropout
 from sret_fairseq.layers.residual import ResidualConnection
 
 
@@ -29,7 +29,7 @@ class FeedForward(nn.Module):
         self.activation = F.gelu if activation == "gelu" else utils.get_activation_fn(activation)
         # relu_dropout is the name that old fairseq configurations use.
         dropout = float(cfg.activation_dropout or cfg.relu_dropout or 0.0)
-        self.dropout = FairseqDropout(dropout, module_name=self.__class__.__name__)
+        self.dropout = Dropout(dropout, module_name=self.__class__.__name__)
         self.may_drop = dropout > 0
 
     def hidden(self, x: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ from typing import Any, List, Optional, Tuple
 
 import torch
 from fairseq.modules import LayerNorm
-from fairseq.modules.fairseq_dropout import FairseqDropout
 from torch import Tensor, nn
+
+from sret_fairseq.layers.dropout import Dropout
 
 
 def dot(x: Tensor, y: Tensor, like: Tensor) -> Tensor:
@@ -185,7 +186,7 @@ class ResidualConnection(nn.Module):
         super().__init__()
         self.normalize_before = normalize_before
         self.layer_norm = LayerNorm(embed_dim, export=cfg.export)
-        self.dropout = FairseqDropout(cfg.dropout, module_name=self.__class__.__name__)
+        self.dropout = Dropout(cfg.dropout, module_name=self.__class__.__name__)
         self.may_drop = True
         self.coefficients = ResidualCoefficients(
             cfg.residual_coefficients,
