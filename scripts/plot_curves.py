@@ -1,9 +1,9 @@
 """Draw the learning curves of one or several trainings: BLEU, training loss and validation loss against updates.
 
-A LOG is what fairseq-train --log-format json prints, or the file of its --log-file; a resumed training may have
-continued it. Writes curves.png, one panel for each quantity, and curves.csv, with the columns run, quantity, updates
-and value, into the folder --out. BLEU is that of --eval-bleu on the validation set; a panel that no log has points for
-is left out.
+A LOG is what fairseq-train prints, or the file of its --log-file, with --log-format json, simple or tqdm (none has no
+reports); a resumed training may have continued it. Writes curves.png, one panel for each quantity, and curves.csv, with
+the columns run, quantity, updates and value, into the folder --out. BLEU is that of --eval-bleu on the validation set;
+a panel that no log has points for is left out.
 """
 
 import argparse
@@ -26,8 +26,8 @@ def read(logs: Sequence[Path], names: Sequence[str]) -> dict[str, dict[str, trai
     for log, points in zip(logs, runs.values(), strict=True):
         if not any(points.values()):
             raise SystemExit(
-                f"{log} holds no reports of fairseq-train --log-format json on --log-interval updates or a validation; "
-                f"name the log of a training."
+                f"{log} holds no reports of fairseq-train on --log-interval updates or a validation, as --log-format "
+                f"json and simple write them; name the log of a training."
             )
     return runs
 

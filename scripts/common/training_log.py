@@ -1,4 +1,4 @@
-"""Read the log that ``fairseq-train --log-format json`` prints."""
+"""Read the log that ``fairseq-train`` prints: as JSON, or plainly (``--log-format simple`` or tqdm)."""
 
 import contextlib
 import json
@@ -13,6 +13,9 @@ Points = list[list[float]]  # [update, value]
 REPORT = re.compile(r'(\{"epoch": [^{}]*\})$')
 # What a report counts its updates by tells its tag, also in the file of --log-file, where the tag itself is missing.
 TAGS = {"num_updates": "train_inner", "train_num_updates": "train", "valid_num_updates": "valid"}
+# Plain reports on an interval, and on an epoch or a validation; of two in a line the last, as above.
+PLAIN_INNER = re.compile(r".*\bepoch (\d+):(.*\bnum_updates=\d.*),")
+PLAIN_END = re.compile(r".*\bepoch (\d+) \| (?:valid on '(.+?)' subset \| )?(.*\bnum_updates \d[^|]*)(?: \||\n)")
 OPTION = re.compile(r"\b(encoder|decoder)_(layers|recursions)=(\d+)")
 MODEL = re.compile(r"\| INFO \| sret_fairseq\.model \| (.*)")
 PARAMETERS = re.compile(r"num\. shared model params: ([\d,]+)")
@@ -25,12 +28,22 @@ def parse_line(line: str) -> tuple[str | None, dict[str, Any]]:
     """
     match = REPORT.search(line)
     with contextlib.suppress(TypeError, ValueError, OverflowError):
-        values = json.loads(match[1]) if match else {}
+        values = json.loads(match[1]) if match else plain(line)
         for name, tag in TAGS.items():
             if name in values:
                 values[name] = int(float(values[name]))  # fairseq writes 1000000 as 1e+06
                 return tag, values
     return None, {}
+
+
+def plain(line: str) -> dict[str, Any]:
+    """The values of a plain report under the names that they have in one of JSON; empty where a line is none."""
+    if match := PLAIN_INNER.match(line):
+        return dict(re.findall(r"(\w+)=([^\s,\]]+)", match[2]))
+    if match := PLAIN_END.match(line):
+        pairs = (field.split() for field in match[3].split(" | "))
+        return {f"{match[2] or 'train'}_{pair[0]}": pair[1] for pair in pairs if len(pair) == 2}
+    return {}
 
 
 def readable(line: str, updates: int) -> str | None:

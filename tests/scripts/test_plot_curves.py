@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 
 import pytest
@@ -133,6 +134,49 @@ def test_log_file_of_a_training(plot, tmp_path):
     assert losses == sorted(losses, reverse=True)
 
 
+@pytest.mark.parametrize("log_format", ["json", "simple", "tqdm"])
+def test_every_format_gives_the_same_points(plot, data, tmp_path, log_format):
+    """BLEU too; tqdm writes to a file what simple writes."""
+    log = tmp_path / "file.log"
+    words = f"--max-update 3 --max-tokens 1000 --log-interval 1 --eval-bleu --log-format {log_format} --log-file {log}"
+    train(data, tmp_path / "run", words)
+    plot(log, "--names", "A", "--out", tmp_path / "out")
+    found = rows(tmp_path / "out")[1:]
+    assert [row[1:3] for row in found] == [
+        (kind, str(updates)) for kind in ("BLEU", "training loss", "validation loss") for updates in (1, 2, 3)
+    ]
+    scores = [float(score) for score in re.findall(r'\bbleu"?:? "?([\d.]+)', log.read_text().replace("valid_", ""))]
+    assert list(dict.fromkeys(scores)) == list(dict.fromkeys(float(row[3]) for row in found[:3]))
+
+
+def test_a_bar_of_tqdm(plot, tmp_path):
+    """As a terminal's record has it: a report after each carriage return, and one that was cut off."""
+    start = "\repoch 001:  50%|#####     | 5/10 [00:01<00:01,  4.2it/s, loss=9.5, nll_loss=8.25, num_updates="
+    (tmp_path / "a.log").write_text(f"{start}5, lr=0.1]{start}6, lr=0.1]{start}7")
+    plot(tmp_path / "a.log", "--names", "A", "--out", tmp_path)
+    assert [row[2:] for row in rows(tmp_path)[1:]] == [("5", "8.25"), ("6", "8.25")]
+
+
+def test_plain_reports_that_are_none(plot, tmp_path):
+    """Cut off, of another set, or of an epoch, whose loss is another one."""
+    lines = [
+        "x | INFO | valid | epoch 001 | valid on 'valid' subset | loss 9 | nll_loss 4.5 | num_updates 20\n",
+        "x | INFO | valid1 | epoch 001 | valid on 'valid1' subset | loss 9 | nll_loss 7.5 | num_updates 30\n",
+        "x | INFO | train | epoch 001 | loss 9 | nll_loss 6.5 | num_updates 30 | lr 0.1\n",
+        "x | INFO | valid | epoch 002 | valid on 'valid' subset | loss 9 | nlx | INFO | valid | epoch 002 | valid on "
+        "'valid' subset | loss 9 | nll_loss 3.5 | bleu 12.5 | num_updates 40 | best_loss 9\n",
+        "x | INFO | valid | epoch 003 | valid on 'valid' subset | loss 9 | nll_loss 2.5 | num_updates 5",
+    ]
+    (tmp_path / "a.log").write_text("".join(lines))
+    plot(tmp_path / "a.log", "--names", "A", "--out", tmp_path)
+    found = [row[1:] for row in rows(tmp_path)[1:]]
+    assert found == [
+        ("BLEU", "40", "12.5"),
+        ("validation loss", "20", "4.5"),
+        ("validation loss", "40", "3.5"),
+    ]
+
+
 def test_the_quickstart_draws_both_losses_in_one_panel(panels, tmp_path):
     points = {"train": [[1, 5.0], [2, 4.0]], "valid": [[2, 4.5]], "bleu": 30.1}
     output.draw_curves({"A": points}, [("train", "valid")], tmp_path / "picture.png")
@@ -145,9 +189,9 @@ def test_the_quickstart_draws_both_losses_in_one_panel(panels, tmp_path):
         (["good", "good2", "--names", "A"], "--names: 1 name for 2 logs"),
         (["good", "good2", "--names", "A", "A"], "the same name"),
         (["good", "good"], "Two logs have the same name: name each log once, and call each its own with --names."),
-        (["good", "none"], "none cannot be read: No such file or directory."),
+        (["good", "nowhere"], "nowhere cannot be read: No such file or directory."),
         (["folder"], "folder cannot be read: Is a directory."),
-        (["good", "simple"], "simple holds no reports of fairseq-train --log-format json"),
+        (["good", "none"], "none holds no reports of fairseq-train on --log-interval updates or a validation, as"),
         (["binary"], "binary holds no reports"),
     ],
 )
@@ -156,7 +200,7 @@ def test_refusals(plot, tmp_path, monkeypatch, words, sentence):
     (tmp_path / "folder").mkdir()
     for name in ("good", "good2"):
         (tmp_path / name).write_text(inner(100, 8))
-    (tmp_path / "simple").write_text("2026-01-02 03:04:05 | INFO | train_inner | epoch 001: 5 / 9 loss=5, nll_loss=4\n")
+    (tmp_path / "none").write_text("2026-01-02 03:04:05 | INFO | train_inner | epoch 001: 5 / 9 loss=5, nll_loss=4\n")
     (tmp_path / "binary").write_bytes(b"\x80\xff\x00\n\xfe{")
     with pytest.raises(SystemExit) as refusal:
         plot(*words, "--out", "out")
