@@ -1,12 +1,11 @@
 """Checkpoints of fairseq, read without fairseq, whose import takes seconds."""
 
-import functools
 import re
-import runpy
 from pathlib import Path
 from typing import Any
 
 from common import command, files
+from common.files import package_file
 
 try:
     import torch
@@ -26,12 +25,6 @@ RUN_OPTIONS = [
 def numbered_checkpoints(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
     """Return ``(number, path)`` of the checkpoints of a folder, by their number: the one group of the pattern."""
     return sorted((int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name)))
-
-
-@functools.cache
-def package_file(name: str) -> dict[str, Any]:
-    """Return what a file of the package defines; importing the package would import fairseq, which takes longer."""
-    return runpy.run_path(str(files.REPOSITORY / "sret_fairseq" / name))
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 import contextlib
 import fcntl
+import functools
 import json
+import runpy
 import tempfile
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,17 @@ from typing import Any
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+@functools.cache
+def package_file(name: str) -> dict[str, Any]:
+    """Return what a file of the package defines; importing the package would import fairseq, which takes longer."""
+    return runpy.run_path(str(REPOSITORY / "sret_fairseq" / name))
+
+
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Give a unique temporary name to write to, renamed to ``path`` once all is written; a failure leaves nothing.
+    """Give a temporary file to write to, renamed to ``path`` once all is written; a failure leaves nothing.
 
-    What a symbolic link names is written, and the link stays.
+    What a symbolic link names is written, and the link stays. What a killed process left goes with the next writing.
 
     Raises:
         SystemExit: the file cannot be written, or is a device or the like, which must not be replaced.
@@ -24,16 +31,13 @@ def atomic(path: Path) -> Iterator[Path]:
     path = Path(path).resolve()
     if path.exists() and not path.is_file():
         raise SystemExit(f"{path} is no regular file; name another.")
-    temporary = path.parent / f"{path.name}.{uuid.uuid4().hex[:8]}.tmp"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(path)
+        with package_file("temporary.py")["beside"](str(path)) as temporary:
+            yield Path(temporary)
+            Path(temporary).replace(path)
     except OSError as error:
         raise SystemExit(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -24,7 +24,7 @@ from fairseq.tasks.translation import TranslationTask
 from numpy.typing import DTypeLike
 from torch import Tensor
 
-from sret_fairseq import dictionaries
+from sret_fairseq import dictionaries, temporary
 from sret_fairseq.errors import OptionError, TrainingError
 
 logger = logging.getLogger(__name__)
@@ -209,6 +209,7 @@ class TeacherCache:
         """Write what the folder belongs to, with the teachers' names for the reader, whole or not at all."""
         path = os.path.join(self.folder, "identity.json")
         if not os.path.exists(path):
-            with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-                json.dump({**identity, "names": [os.path.basename(name) for name in self.paths]}, file, indent=2)
-            os.replace(f"{path}.tmp", path)
+            with temporary.beside(path) as partial:
+                with open(partial, "w", encoding="utf-8") as file:
+                    json.dump({**identity, "names": [os.path.basename(name) for name in self.paths]}, file, indent=2)
+                os.replace(partial, path)
