@@ -11,6 +11,8 @@ from fairseq import checkpoint_utils
 from fairseq.trainer import Trainer
 from fairseq_cli import train
 
+from common import command
+
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 asked = False
 
@@ -45,7 +47,10 @@ def stoppable(validate_and_save: Callable[..., tuple[list, bool]]) -> Callable[.
 
 
 if __name__ == "__main__":
+    command.end_with_parent()  # which torchrun does not see to when it is killed
     for each in SIGNALS:
         signal.signal(each, ask)
     train.validate_and_save = stoppable(train.validate_and_save)
     train.cli_main()
+    for each in SIGNALS:  # Python lets go of its handlers as it ends, when the signal, which comes again, would kill it
+        signal.signal(each, signal.SIG_IGN)

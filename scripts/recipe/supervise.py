@@ -95,5 +95,4 @@ def run(program: Sequence[str], read: Callable[[str], None], locks: Sequence[int
 
 def tell(process: subprocess.Popen) -> None:
     """Ask all processes of a training to end after the current update."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGUSR1)
+    command.send(signal.SIGUSR1, [process.pid, *command.descendants(process.pid)])

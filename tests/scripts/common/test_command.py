@@ -79,6 +79,35 @@ def test_children_end_with_their_parent(number, status, said):
     assert process.stderr.read() == said
 
 
+STUBBORN = """
+import sys
+from common import command
+
+command.SECONDS_TO_END = 1
+
+def main():
+    child = "import os, subprocess, time; "
+    child += "other = subprocess.Popen(['bash', '-c', 'trap : TERM; while :; do sleep 1; done'], "
+    child += "start_new_session=True, stdout=subprocess.DEVNULL); print(os.getpid(), other.pid); time.sleep(100)"
+    with command.child([sys.executable, "-u", "-c", child]) as process:
+        process.wait()
+
+command.run(main)
+"""
+
+
+def test_a_session_of_its_own_does_not_save_a_process():
+    """torchrun gives each of its processes one; this one is deaf to SIGTERM as well."""
+    process = started(STUBBORN)
+    child, grandchild = map(int, process.stdout.readline().split())
+    process.terminate()
+    assert process.wait(30) == 143
+    left = [number for number in (child, grandchild) if alive(number)]
+    for number in left:
+        os.kill(number, signal.SIGKILL)
+    assert not left
+
+
 def test_a_part_ends_with_the_script_that_called_it(tmp_path):
     """Bash does not pass a signal on, and dies of it while the part is at work."""
     (tmp_path / "part.py").write_text(PART)
