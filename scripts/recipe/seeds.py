@@ -32,19 +32,23 @@ def read(folder: Path) -> dict[str, Any]:
     {(set, kind): (value, how it was made)}, without those that could not be made.
     """
     path = folder / "evaluation" / "results.json"
-    (system,) = files.read_object(path, systems=dict)["systems"].values()
-    found = {name: system.get(name) for name in ("parameters", "updates", "sentences_per_second")}
-    found["averaged"] = len(system.get("averaged", []))
+    try:
+        (system,) = files.read_object(path, systems=dict)["systems"].values()
+        found = {name: system.get(name) for name in ("parameters", "updates", "sentences_per_second")}
+        found["averaged"] = len(system.get("averaged", []))
+        found["scores"] = {
+            (split, kind): (score["value"], score["how"])
+            for split, kinds in system["scores"].items()
+            for kind, score in kinds.items()
+            if score["value"] is not None
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        sentence = f"{path}: 'systems' does not hold one run with its 'scores'; evaluate it anew."
+        raise SystemExit(sentence) from error
     found["budget"] = record.budget(folder)
     found["training_seconds"] = record.seconds(folder)
     validations = training_log.curves(folder / "train.log")["valid"]
     found["valid_nll"] = validations[-1][1] if validations else None
-    found["scores"] = {
-        (split, kind): (score["value"], score["how"])
-        for split, kinds in system["scores"].items()
-        for kind, score in kinds.items()
-        if score["value"] is not None
-    }
     return found
 
 

@@ -43,6 +43,16 @@ def test_refuses_files(refusal, tmp_path):
     assert "--output" in refusal(path, output=path)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("-inf")])
+def test_refuses_what_is_no_number(refusal, tmp_path, number):
+    """Of a training that diverged; the sentence names the tensor."""
+    _, path = transformer(tmp_path)
+    state = torch.load(path, weights_only=True)
+    state["model"]["decoder.layers.0.fc1.bias"][1] = number
+    torch.save(state, path)
+    assert "the tensor decoder.layers.0.fc1.bias holds NaN or infinity" in refusal(path)
+
+
 def test_refuses_other_architectures(refusal, convert, tmp_path):
     _, path = transformer(tmp_path)
     convert(path)

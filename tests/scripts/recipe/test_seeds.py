@@ -40,7 +40,7 @@ def test_scores_of_different_kinds_are_not_averaged(gathered):
 def test_runs_of_different_trainings_are_not_put_side_by_side(gathered):
     """A finished run of another budget or batch is no answer to what is asked now."""
     runs = [({"scores": {}}, updates) for updates in (3, 1)]
-    sentence = "sret seed 1: 3 updates of 1,000 tokens; sret seed 2: 1 updates of 1,000 tokens."
+    sentence = "sret seed 1: 3 updates of 1,000 tokens; sret seed 2: 1 update of 1,000 tokens."
     with pytest.raises(SystemExit, match=re.escape(sentence)):
         gathered(*runs)
     gathered(*runs[:1])
@@ -52,6 +52,28 @@ def test_different_numbers_of_averaged_checkpoints(gathered):
     sentence = "CAUTION, different numbers of checkpoints were averaged, which hardly compare: "
     assert f"{sentence}2 of sret seed 1, sret seed 2; 1 of sret seed 3\n" in gathered(*runs)
     assert "checkpoints averaged: 2\n" in gathered(*runs[:2])
+
+
+@pytest.mark.parametrize(
+    "systems",
+    [
+        {},
+        {"x": {"scores": {}}, "y": {"scores": {}}},
+        {"x": 5},
+        {"x": {}},
+        {"x": {"scores": [1]}},
+        {"x": {"scores": {"test": 1}}},
+        {"x": {"scores": {"test": {"BLEU": {"value": 1.0}}}}},
+        {"x": {"scores": {}, "averaged": 5}},
+    ],
+)
+def test_results_of_another_shape(tmp_path, systems):
+    """A sentence that names the file and the key, not a traceback."""
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "train.log").touch()
+    (tmp_path / "evaluation" / "results.json").write_text(json.dumps({"systems": systems}))
+    with pytest.raises(SystemExit, match=r"results\.json: 'systems' does not hold one run with its 'scores'; evaluate"):
+        seeds.read(tmp_path)
 
 
 def test_no_run_succeeded(tmp_path):
