@@ -3,13 +3,16 @@
 The directions are filter-normalised (Li et al., Visualizing the Loss Landscape of Neural Nets, NeurIPS 2018): Gaussian,
 each row of a weight matrix scaled to the length of the same row of the weights, and zero for biases, LayerNorms and
 coefficients. The loss is the negative log-likelihood in bits a token, without label smoothing and dropout. Writes
-landscape.png and landscape.csv (alpha, beta, loss).
+landscape.png and landscape.csv (alpha, beta, loss). To compare several, draw each into a folder of its own, the last
+one --beside the others: its picture has all of them on one scale.
 """
 
 import argparse
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +21,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from common import arguments, command, loading, output
+from common.progress import duration
+from common.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -96,29 +101,72 @@ def landscape(model: nn.Module, batches: Sequence[dict[str, Any]], steps: Sequen
     return losses
 
 
-def draw(steps: Sequence[float], losses: np.ndarray) -> "Figure":
-    """Return a figure of contours, the checkpoint in their middle, beside the surface."""
-    alphas, betas = np.meshgrid(steps, steps, indexing="ij")
-    figure = output.new_figure(figsize=(12, 5))
-    flat = figure.add_subplot(1, 2, 1)
-    contours = flat.contour(alphas, betas, losses, levels=20, cmap="viridis")
-    flat.clabel(contours, fontsize=7)
-    flat.plot(0, 0, marker="*", color="red", markersize=10)
-    flat.set(xlabel="alpha", ylabel="beta", title="loss (bits a token), the checkpoint at the star", aspect="equal")
-    surface = figure.add_subplot(1, 2, 2, projection="3d")
-    surface.plot_surface(alphas, betas, losses, cmap="viridis", rstride=1, cstride=1)
-    surface.locator_params(nbins=5)
-    surface.set(xlabel="alpha", ylabel="beta", zlabel="bits a token")
+def draw(landscapes: Mapping[str, tuple[Sequence[float], np.ndarray]]) -> "Figure":
+    """Return a figure with a row for each landscape, {name: (steps, losses)}, on one scale: contours and surface."""
+    lowest = min(losses.min() for _, losses in landscapes.values())
+    highest = max(losses.max() for _, losses in landscapes.values())
+    scale = {"cmap": "viridis", "vmin": lowest, "vmax": highest}
+    figure = output.new_figure(figsize=(12, 5 * len(landscapes)))
+    for row, (name, (steps, losses)) in enumerate(landscapes.items()):
+        alphas, betas = np.meshgrid(steps, steps, indexing="ij")
+        flat = figure.add_subplot(len(landscapes), 2, 2 * row + 1)
+        contours = flat.contour(alphas, betas, losses, levels=np.linspace(lowest, highest, 21), **scale)
+        flat.clabel(contours, fontsize=7)
+        flat.plot(0, 0, marker="*", color="red", markersize=10)
+        title = f"{output.plain(name)}: loss (bits a token), the checkpoint at the star"
+        flat.set(xlabel="alpha", ylabel="beta", title=title, aspect="equal")
+        surface = figure.add_subplot(len(landscapes), 2, 2 * row + 2, projection="3d")
+        surface.plot_surface(alphas, betas, losses, rstride=1, cstride=1, **scale)
+        surface.locator_params(nbins=5)
+        surface.set(xlabel="alpha", ylabel="beta", zlabel="bits a token", zlim=(lowest, highest))
     return figure
+
+
+def read(folder: Path) -> tuple[list[float], np.ndarray]:
+    """Return the steps and losses of the landscape in a folder, or exit with one sentence."""
+    path = folder / "landscape.csv"
+    try:
+        with open(path, encoding="utf-8") as file:
+            alphas, betas, losses = np.loadtxt(file, delimiter=",", skiprows=1, unpack=True, ndmin=2)
+        steps = sorted(set(alphas))
+        grid = np.array([(alpha, beta) for alpha in steps for beta in steps])
+        if not np.array_equal(grid, np.stack([alphas, betas], 1)) or not np.isfinite(losses).all():
+            raise ValueError("no square grid of losses")
+    except OSError as error:
+        raise SystemExit(f"--beside: {path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise SystemExit(f"--beside: {path} is no landscape of this script; make it again.") from error
+    return steps, losses.reshape(len(steps), len(steps))
+
+
+def announce(model: nn.Module, batches: Sequence[dict[str, Any]], points: int) -> None:
+    """Say how long so many points will take, by the time of one."""
+    started = time.monotonic()
+    loss(model, batches)
+    seconds = (time.monotonic() - started) * points
+    sentences = counted(sum(batch["nsentences"] for batch in batches), "sentence")
+    print(f"{points:,} points over {sentences}: about {duration(seconds)}", flush=True)
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = loading.parser(__doc__)
-    parser.add_argument("--points", type=arguments.at_least(3), default=21, help="of each axis, odd (default: 21)")
+    parser.add_argument("--points", type=arguments.at_least(3), default=11, help="of each axis, odd (default: 11)")
     parser.add_argument("--span", type=float, default=1.0, help="alpha and beta go from -SPAN to SPAN (default: 1)")
     parser.add_argument(
-        "--max-sentences", type=arguments.at_least(1), metavar="N", help="only the first N sentences (default: all)"
+        "--max-sentences",
+        type=arguments.at_least(1),
+        default=100,
+        metavar="N",
+        help="only the first N sentences (default: 100, which takes minutes on a CPU)",
+    )
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="folders of earlier landscapes to draw too, on one scale of colours and heights",
     )
     parser.add_argument("--seed", type=arguments.seed, default=1, help="of the directions (default: 1)")
     args = parser.parse_args()
@@ -132,19 +180,21 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run the command line."""
     args = parse_args()
+    landscapes = {str(folder): read(folder) for folder in args.beside}
     model, task = loading.load(args.checkpoint, args.data)
-    wanted = None if args.max_sentences is None else range(args.max_sentences)
-    batches = loading.batches(model, task, args.subset, wanted, args.max_tokens)
+    batches = loading.batches(model, task, args.subset, range(args.max_sentences), args.max_tokens)
     output.picture_folder(args.out)
+    announce(model, batches, args.points**2)
     steps = [args.span * step / (args.points // 2) for step in range(-(args.points // 2), args.points // 2 + 1)]
     losses = landscape(model, batches, steps, args.seed)
     rows = [(alpha, beta, losses[i, j]) for i, alpha in enumerate(steps) for j, beta in enumerate(steps)]
     output.write_csv(args.out / "landscape.csv", HEADER, rows)
-    output.save_figure(draw(steps, losses), args.out / "landscape.png")
-    sentences = sum(batch["nsentences"] for batch in batches)
+    landscapes[str(args.out)] = steps, losses
+    output.save_figure(draw(landscapes), args.out / "landscape.png")
+    sentences = counted(sum(batch["nsentences"] for batch in batches), "sentence")
     centre = losses[args.points // 2, args.points // 2]
     print(f"{centre:.3f} bits a token at the checkpoint, {losses.min():.3f} to {losses.max():.3f} around it, over")
-    print(f"{sentences} sentences of {args.subset}. Wrote {args.out}/landscape.png and landscape.csv")
+    print(f"{sentences} of {args.subset}. Wrote {args.out}/landscape.png and landscape.csv")
 
 
 if __name__ == "__main__":

@@ -157,6 +157,7 @@ def test_command(run, checkpoints, capsys):
     said = capsys.readouterr()
     assert f"{rows[4][2]:.3f} bits a token at the checkpoint" in said.out
     assert "9/9" in said.err  # the progress bar
+    assert said.out.startswith("9 points over 12 sentences: about ")
     assert run("--points", 3, "--span", 0.5) == rows
     other = run("--points", 3, "--span", 0.5, "--seed", 2)
     assert other[4] == rows[4] and other[0] != rows[0]
@@ -167,6 +168,55 @@ def test_fairseqs_transformer_and_first_sentences(run, checkpoints, capsys):
     rows = run("--points", 3, "--max-sentences", 5, checkpoint=checkpoints["fairseq"][0])
     assert len(rows) == 9
     assert "5 sentences of valid" in capsys.readouterr().out
+
+
+def test_several_on_one_scale(tmp_path):
+    """Colours, levels and heights are those of all landscapes."""
+    steps = [-1.0, 0.0, 1.0]
+    low, high = np.arange(9.0).reshape(3, 3), np.arange(9.0).reshape(3, 3) * 5 + 2
+    figure = plot_landscape.draw({"$low$": (steps, low), "high": (steps, high)})
+    contours = [axes for axes in figure.axes if axes.name != "3d"]
+    surfaces = [axes for axes in figure.axes if axes.name == "3d"]
+    assert [axes.get_title().partition(":")[0] for axes in contours] == [r"\$low\$", "high"]
+    for axes in [*contours, *surfaces]:
+        assert axes.collections[0].get_clim() == (0, 42)
+    assert [axes.get_zlim() for axes in surfaces] == [(0, 42), (0, 42)]
+    assert all(axes.collections[0].levels[[0, -1]].tolist() == [0, 42] for axes in contours)
+
+
+def test_beside(run, tmp_path, capsys, monkeypatch):
+    """Earlier landscapes are read from their folders, before the work, and drawn above the new one."""
+    first = run("--points", 3, out=tmp_path / "first")
+    drawn = []
+    draw = plot_landscape.draw
+    monkeypatch.setattr(plot_landscape, "draw", lambda landscapes: drawn.append(landscapes) or draw(landscapes))
+    second = run("--points", 5, "--span", 0.5, "--seed", 2, "--beside", tmp_path / "first", out=tmp_path / "second")
+    (landscapes,) = drawn
+    assert list(landscapes) == [str(tmp_path / "first"), str(tmp_path / "second")]
+    for (steps, losses), rows in zip(landscapes.values(), (first, second)):
+        found = [(alpha, beta, losses[i, j]) for i, alpha in enumerate(steps) for j, beta in enumerate(steps)]
+        assert found == rows
+    for text in ("", "alpha,beta,loss\n0,0\n", "alpha,beta,loss\n0,0,1\n0,1,1\n", "alpha,beta,loss\n0,0,nan\n"):
+        (tmp_path / "first" / "landscape.csv").write_text(text)
+        with pytest.raises(SystemExit, match=r"^--beside: .*landscape\.csv is no landscape of this script"):
+            run("--points", 3, "--beside", tmp_path / "first", out=tmp_path / "third")
+    with pytest.raises(SystemExit, match=r"^--beside: .*none/landscape\.csv cannot be read: No such file"):
+        run("--points", 3, "--beside", tmp_path / "none", out=tmp_path / "third")
+    assert not (tmp_path / "third").exists()
+
+
+def test_the_time_is_told_before_the_work(data, checkpoints, capsys, monkeypatch):
+    """By that of one point, which is 2 seconds here."""
+    model, task = loading.load(checkpoints["sret"][0], data)
+    batches = loading.batches(model, task, "valid", range(5), 4096)
+    for points, told in (
+        (9, "9 points over 5 sentences: about 18 s\n"),
+        (121, "121 points over 5 sentences: about 4 min\n"),
+    ):
+        times = iter([10.0, 12.0])
+        monkeypatch.setattr(plot_landscape.time, "monotonic", lambda times=times: next(times))
+        plot_landscape.announce(model, batches, points)
+        assert capsys.readouterr().out == told
 
 
 @pytest.mark.parametrize(
