@@ -5,6 +5,7 @@ from sret_fairseq.patches import (
     fast_path,
     hydra_refusals,
     master_weights,
+    missing_data,
     precision,
     process_group,
     reading,
@@ -21,4 +22,5 @@ def apply() -> None:
     fast_path.close_fast_path()
     master_weights.handle_copies_at_once()
     hydra_refusals.end_with_the_sentence()
+    missing_data.check_data_first()
     process_group.leave_at_exit()

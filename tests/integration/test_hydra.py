@@ -130,6 +130,7 @@ def test_trains_with_every_option_overridden(data, tmp_path):
     [
         ("model.nll_ratio=-1", "sret_transformer: --nll-ratio -1 must be 0 or more."),
         ("+model.encoder_recursion=1", "there is no option model.encoder_recursion; did you mean encoder_recursions?"),
+        ("task.data=null", "data: none was named; give the folder of fairseq-preprocess. (With Hydra: task.data=DIR.)"),
         (f"criterion._name={CHUNKED} criterion.label_smoothing=1", "--label-smoothing 1.0 must be from 0 to below 1."),
     ],
 )
