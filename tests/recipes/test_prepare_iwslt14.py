@@ -277,6 +277,7 @@ def test_bad_text_is_refused(raw, tmp_path, spoil, words):
     ("words", "sentence"),
     [
         (["--archive", "none.tgz"], "--archive: none.tgz does not exist"),
+        (["--archive", "/tmp"], "--archive: /tmp is a folder; name the file: IWSLT14 De-En is one archive, de-en.tgz."),
         (["--raw", "none"], "--raw: none is not a folder"),
         (["--raw", ".", "--archive", "."], "either --raw or --archive"),
         (["--tokenised", "yes"], "belongs to --raw"),
