@@ -26,6 +26,15 @@ def parser() -> argparse.ArgumentParser:
         help="the SentencePiece model of the training's text (default: DATA/sentencepiece.model where there is one; "
         "without one the bundle reads text that is in pieces)",
     )
+    result.add_argument("--bpe-codes", type=Path, metavar="CODES", help="the codes of subword-nmt, instead")
+    result.add_argument(
+        "--moses",
+        nargs="*",
+        metavar="OPTION",
+        help="with --bpe-codes: the training's text was tokenised as Moses does it, and the bundle takes plain text, "
+        "for which it needs sacremoses; options of the recipes: lower (IWSLT14, small corpora), aggressive apostrophes "
+        "(WMT14)",
+    )
     result.add_argument(
         "--passes",
         type=int,
@@ -45,15 +54,17 @@ def main() -> None:
         import onnxruntime  # noqa: F401
     except ImportError as error:
         raise SystemExit(f"{error.name} is not installed; pip install '.[export]' in a checkout.") from error
-    if args.sentencepiece is None and (args.data / PIECES).is_file():
+    if args.sentencepiece is None and args.bpe_codes is None and (args.data / PIECES).is_file():
         args.sentencepiece = args.data / PIECES
-    if args.sentencepiece is not None and not args.sentencepiece.is_file():
-        raise SystemExit(f"--sentencepiece: there is no file {args.sentencepiece}.")
+    for option, path in (("--sentencepiece", args.sentencepiece), ("--bpe-codes", args.bpe_codes)):
+        if path is not None and not path.is_file():
+            raise SystemExit(f"{option}: there is no file {path}.")
     model, task = loading.load(args.checkpoint, args.data)
     from sret_fairseq.export import bundle
 
     training = {"updates": checkpoints.updates_of(checkpoints.load(args.checkpoint), args.checkpoint)}
-    config = bundle.write(model, task, args.out, args.sentencepiece, args.passes, args.int8, training)
+    text = bundle.Text(args.sentencepiece, args.bpe_codes, args.moses)
+    config = bundle.write(model, task, args.out, text, args.passes, args.int8, training)
     print(report(args.out, config))
 
 

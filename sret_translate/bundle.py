@@ -16,19 +16,12 @@ except ImportError as error:  # --help needs neither; whoever opens a bundle is 
     np = onnxruntime = None
     MISSING = f"translating needs onnxruntime and numpy ({error}): pip install onnxruntime."
 
+from sret_translate.errors import BundleError, require
+from sret_translate.segmentation import segmentation_of, well_formed_text
+
 FORMAT, VERSION = "sret_translate", 1
 UNKNOWN = 3  # fairseq's number
 CHUNK = 1 << 20
-
-
-class BundleError(ValueError):
-    """A bundle, or an input, that cannot be used; the message is one sentence that says what to do."""
-
-
-def require(holds: bool, sentence: str) -> None:
-    """Raise BundleError with the sentence unless the condition holds."""
-    if not holds:
-        raise BundleError(sentence)
 
 
 def checksum(path: Path) -> List[int]:
@@ -51,7 +44,7 @@ def well_formed(config: Dict[str, Any]) -> bool:
         len(graphs) == 2 * len(passes)
         and all(name in files for name in ["source.txt", "target.txt", *graphs])
         and all(type(limit) is int and limit > 1 for limit in limits)
-        and config.get("segmentation") in ("sentencepiece", "pieces")
+        and well_formed_text(config)
     )
 
 
@@ -75,7 +68,7 @@ class Bundle:
         self.source = self.symbols("source.txt")
         self.target = self.symbols("target.txt")
         self.numbers: Dict[str, int] = {symbol: number for number, symbol in enumerate(self.source)}
-        self.pieces = self.load_pieces()
+        self.segmentation = segmentation_of(self.folder, self.config)
         depths = self.config["passes"]
         self.passes = str(passes or max(depths, key=int))
         require(
@@ -122,19 +115,6 @@ class Bundle:
         """A vocabulary: one symbol a line, in the order of their numbers."""
         return (self.folder / name).read_bytes().decode("utf-8").removesuffix("\n").split("\n")
 
-    def load_pieces(self) -> Any:
-        """The SentencePiece model, or None for text that comes in pieces."""
-        if self.config["segmentation"] != "sentencepiece":
-            return None
-        try:
-            import sentencepiece
-        except ImportError as error:
-            raise BundleError("this bundle needs sentencepiece: pip install sentencepiece.") from error
-        try:
-            return sentencepiece.SentencePieceProcessor(model_file=str(self.folder / "sentencepiece.model"))
-        except (OSError, RuntimeError) as error:
-            raise BundleError(f"{self.folder / 'sentencepiece.model'} is no SentencePiece model.") from error
-
     def session(self, name: str, threads: int) -> onnxruntime.InferenceSession:
         """A graph, ready to run."""
         options = onnxruntime.SessionOptions()
@@ -150,15 +130,11 @@ class Bundle:
 
     def encode(self, line: str) -> List[int]:
         """The tokens of a line, without the end of the sentence."""
-        pieces = line.split() if self.pieces is None else " ".join(self.pieces.encode(line, out_type=str)).split()
-        return [self.numbers.get(piece, UNKNOWN) for piece in pieces]
+        return [self.numbers.get(symbol, UNKNOWN) for symbol in self.segmentation.encode(line)]
 
     def decode(self, tokens: List[int]) -> str:
         """Plain text of tokens of the target."""
-        text = " ".join(self.target[token] for token in tokens)
-        if self.config["segmentation"] == "sentencepiece":
-            return text.replace(" ", "").replace("\u2581", " ").strip()
-        return (text + " ").replace("@@ ", "").rstrip()
+        return self.segmentation.decode([self.target[token] for token in tokens])
 
     def parts(self, tokens: List[int]) -> List[List[int]]:
         """Tokens in parts that the model can read, cut where a word begins if there is such a place."""
@@ -172,7 +148,5 @@ class Bundle:
         return [*parts, tokens]
 
     def begins_word(self, tokens: List[int], at: int) -> bool:
-        """Whether a word begins at a place."""
-        if self.config["segmentation"] == "sentencepiece":
-            return self.source[tokens[at]].startswith("\u2581")
-        return not self.source[tokens[at - 1]].endswith("@@")
+        """Whether a word begins at a place, which is not the first."""
+        return self.segmentation.begins_word(self.source[tokens[at]], self.source[tokens[at - 1]])

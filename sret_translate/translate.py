@@ -13,7 +13,7 @@ import tempfile
 import time
 from typing import BinaryIO, Iterator, List, Optional, Tuple
 
-from sret_translate.bundle import BundleError, require
+from sret_translate.errors import BundleError, require
 from sret_translate.translator import Hypothesis, Translator
 
 BATCHES_AT_ONCE = 32  # are read before the first of them is translated, so that lines of similar lengths meet
@@ -39,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--scores", action="store_true", help="print the score and a tab before each translation")
     result.add_argument("--data", metavar="FOLDER", help="of a checkpoint: the folder of fairseq-preprocess")
     result.add_argument("--sentencepiece", metavar="MODEL", help="of a checkpoint: the SentencePiece model")
+    result.add_argument("--bpe-codes", metavar="CODES", help="of a checkpoint: the codes of subword-nmt")
+    result.add_argument("--moses", nargs="*", metavar="OPTION", help="of a checkpoint: as of export_onnx.py")
     return result
 
 
@@ -120,11 +122,12 @@ def bundle_of(args: argparse.Namespace) -> Iterator[str]:
     require(args.data is not None, f"{args.model} is a file: of a checkpoint give the data folder too, --data FOLDER.")
     logging.disable(logging.INFO)  # which fairseq would say about its options
     try:
-        from sret_fairseq.export.bundle import export
+        from sret_fairseq.export.bundle import Text, export
     except ImportError as error:
         raise BundleError(f"a checkpoint needs fairseq, torch and onnx, and {error.name} is not installed.") from error
     with tempfile.TemporaryDirectory() as folder:
-        export(args.model, args.data, os.path.join(folder, "bundle"), sentencepiece=args.sentencepiece)
+        text = Text(args.sentencepiece, args.bpe_codes, args.moses)
+        export(args.model, args.data, os.path.join(folder, "bundle"), text)
         yield os.path.join(folder, "bundle")
 
 

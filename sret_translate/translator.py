@@ -3,7 +3,8 @@
 import math
 from typing import Callable, List, NamedTuple, Optional, Sequence
 
-from sret_translate.bundle import Bundle, require
+from sret_translate.bundle import Bundle
+from sret_translate.errors import require
 from sret_translate.search import EOS, Found, Settings, search
 
 

@@ -96,8 +96,8 @@ def test_the_bundle_translates_as_the_hub_does(tmp_path):
     from sret_fairseq.export import bundle
     from sret_translate import Translator
 
-    pieces = str(FOLDER / "sentencepiece.model")
-    bundle.export(str(FOLDER / "model.pt"), str(FOLDER), str(tmp_path / "bundle"), pieces)
+    text = bundle.Text(FOLDER / "sentencepiece.model")
+    bundle.export(str(FOLDER / "model.pt"), str(FOLDER), str(tmp_path / "bundle"), text)
     ours = Translator(str(tmp_path / "bundle")).translate(SOURCES, beam=5)
     assert ours == load().translate(SOURCES, beam=5)
 

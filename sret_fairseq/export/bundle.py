@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional
 
 from fairseq import checkpoint_utils
 from torch import nn
@@ -18,16 +18,35 @@ from sret_fairseq.export.single_file import single_file
 from sret_fairseq.model import SretTransformerModel
 from sret_fairseq.summary import summary_lines
 from sret_translate.bundle import FORMAT, VERSION, Bundle, checksum
+from sret_translate.segmentation import BPE_CODES, MOSES_OPTIONS, PIECES_MODEL
 
 WEIGHTS = "weights.bin"
 TOLERANCE = 1e-4
+
+
+class Text(NamedTuple):
+    """How the training's text was prepared; without any of them the bundle reads text that is in BPE's pieces.
+
+    Attributes:
+        sentencepiece: the model that cut it into pieces.
+        bpe_codes: the codes of subword-nmt.
+        moses: with the codes: it was tokenised as Moses does it, with these of MOSES_OPTIONS; None for text that
+            comes in tokenised.
+    """
+
+    sentencepiece: Optional[Path] = None
+    bpe_codes: Optional[Path] = None
+    moses: Optional[List[str]] = None
+
+
+PIECES = Text()
 
 
 def export(
     checkpoint: str,
     data: str,
     out: str,
-    sentencepiece: Optional[str] = None,
+    text: Text = PIECES,
     passes: Optional[List[int]] = None,
     int8: bool = False,
 ) -> Dict[str, Any]:
@@ -36,7 +55,7 @@ def export(
     Args:
         checkpoint: path of a checkpoint of sret_transformer.
         data: the folder of fairseq-preprocess.
-        out, sentencepiece, passes, int8: see ``write``.
+        out, text, passes, int8: see ``write``.
 
     Returns:
         what config.json says.
@@ -46,14 +65,14 @@ def export(
     """
     overrides = {"data": data, "eval_bleu": False}  # which may need a tokenizer that is not here
     models, _, task = checkpoint_utils.load_model_ensemble_and_task([checkpoint], overrides)
-    return write(models[0], task, Path(out), sentencepiece and Path(sentencepiece), passes, int8)
+    return write(models[0], task, Path(out), text, passes, int8)
 
 
 def write(
     model: nn.Module,
     task: Any,
     out: Path,
-    sentencepiece: Optional[Path] = None,
+    text: Text = PIECES,
     passes: Optional[List[int]] = None,
     int8: bool = False,
     training: Optional[Dict[str, Any]] = None,
@@ -64,7 +83,7 @@ def write(
         model: a SretTransformerModel.
         task: its translation task, for the dictionaries.
         out: the folder to write.
-        sentencepiece: the model that cut the training's text into pieces; None for text that comes in pieces.
+        text: how the training's text was prepared.
         passes: which numbers of passes can be chosen when translating; None for that of the model.
         int8: weights in 8 bits.
         training: what else config.json is to say of the training.
@@ -88,14 +107,13 @@ def write(
         (folder / "translate.py").write_text(single_file(), encoding="utf-8")
         for name, dictionary in (("source", task.source_dictionary), ("target", task.target_dictionary)):
             (folder / f"{name}.txt").write_text("\n".join(dictionary.symbols) + "\n", encoding="utf-8", newline="\n")
-        if sentencepiece is not None:
-            shutil.copyfile(sentencepiece, folder / "sentencepiece.model")
+        languages = [getattr(task.cfg, name, None) for name in ("source_lang", "target_lang")]
         config = {
             "format": FORMAT,
             "version": VERSION,
             "opset": OPSET,
-            "languages": [getattr(task.cfg, name, None) for name in ("source_lang", "target_lang")],
-            "segmentation": "pieces" if sentencepiece is None else "sentencepiece",
+            "languages": languages,
+            **text_config(text, folder, languages),
             "int8": int8,
             "max_source_positions": model.encoder.max_positions(),
             "max_target_positions": model.decoder.max_positions(),
@@ -132,6 +150,31 @@ def require_exportable(model: nn.Module) -> None:
         "a model with --adaptive-softmax-cutoff cannot be exported; train one without it.",
         "export",
     )
+
+
+def text_config(text: Text, folder: Path, languages: List[Optional[str]]) -> Dict[str, Any]:
+    """Copy what prepares text into a bundle; what config.json says of it.
+
+    Raises:
+        OptionError: the parts do not fit together.
+    """
+    moses = None if text.moses is None else sorted(set(text.moses))
+    require(
+        text.sentencepiece is None or (text.bpe_codes is None and moses is None),
+        "give a SentencePiece model or BPE codes, not both.",
+        "export",
+    )
+    require(moses is None or text.bpe_codes is not None, "--moses needs the BPE codes, --bpe-codes.", "export")
+    require(
+        moses is None or (set(moses) <= set(MOSES_OPTIONS) and None not in languages),
+        f"--moses takes some of {', '.join(MOSES_OPTIONS)}, and needs the languages of the training.",
+        "export",
+    )
+    for path, name in ((text.sentencepiece, PIECES_MODEL), (text.bpe_codes, BPE_CODES)):
+        if path is not None:
+            shutil.copyfile(path, folder / name)
+    kind = "sentencepiece" if text.sentencepiece else "bpe" if text.bpe_codes else "pieces"
+    return {"segmentation": kind, "moses": moses}
 
 
 def checked_graphs(

@@ -4,7 +4,7 @@ import ast
 import importlib.util
 from pathlib import Path
 
-MODULES = ("bundle", "search", "translator", "translate")  # each needs those before it alone
+MODULES = ("errors", "segmentation", "bundle", "search", "translator", "translate")  # each needs those before it alone
 FUTURE = "from __future__ import annotations"  # which has to stand before all else
 
 

@@ -73,7 +73,8 @@ def test_translations_are_those_of_the_command(page, site):
 
 def test_the_published_model_translates_on_the_page(page, site):
     window, address = page
-    bundle.export(str(PUBLISHED / "model.pt"), str(PUBLISHED), str(site / "de"), str(PUBLISHED / "sentencepiece.model"))
+    text = bundle.Text(PUBLISHED / "sentencepiece.model")
+    bundle.export(str(PUBLISHED / "model.pt"), str(PUBLISHED), str(site / "de"), text)
     sentence = "Der Hund schläft unter dem Tisch."
     (expected_translation,) = Translator(str(site / "de")).translate([sentence], max_len_a=2.0, max_len_b=10)
     ready(window, f"{address}/index.html?bundle=de")

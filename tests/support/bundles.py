@@ -48,7 +48,7 @@ def write_sentencepiece_bundle(folder: Path, passes=None) -> sentencepiece.Sente
     task.source_dictionary = task.target_dictionary = symbols
     torch.manual_seed(2)
     model = SretTransformerModel.build_model(argparse.Namespace(**SIZES), task)
-    bundle.write(model, task, folder / "bundle", Path(f"{prefix}.model"), passes)
+    bundle.write(model, task, folder / "bundle", bundle.Text(Path(f"{prefix}.model")), passes)
     return pieces
 
 

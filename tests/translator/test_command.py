@@ -1,5 +1,8 @@
 """The command: the same code as a package and as the one file in a bundle, which needs neither torch nor fairseq."""
 
+import os
+import pty
+import re
 import subprocess
 import sys
 
@@ -30,13 +33,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(*args, text: bytes = TEXT.encode(), how=("package",)) -> subprocess.CompletedProcess:
+def run(*args, text: bytes = TEXT.encode(), how=("package",), stderr=subprocess.PIPE) -> subprocess.CompletedProcess:
     """The command without torch and fairseq, as the package or as a file."""
     start = "runpy.run_module('sret_translate', run_name='__main__')"
     if how[0] != "package":
         start = "runpy.run_path(sys.argv[0], run_name='__main__')"
     command = [sys.executable, "-c", ALONE + start, *map(str, (how[0], *args))]
-    return subprocess.run(command, input=text, capture_output=True, cwd=REPOSITORY)
+    return subprocess.run(command, input=text, stdout=subprocess.PIPE, stderr=stderr, cwd=REPOSITORY)
 
 
 def output(*args, **options) -> str:
@@ -75,6 +78,19 @@ def test_scores_and_several_hypotheses(folder):
     several = [line.split("\t") for line in output(folder, "--nbest", 3, "--scores").splitlines()]
     assert [number for number, _, _ in several] == ["1", "1", "1", "2", "3", "3", "3"]
     assert several[0][1:] == scored[0]
+
+
+def test_progress_is_shown_on_a_terminal_alone(folder):
+    ours, theirs = pty.openpty()
+    try:
+        result = run(folder, "--max-len-b", 12, "--batch-size", 1, text=40 * b"word1\n", stderr=theirs)
+        shown = os.read(ours, 1 << 16).decode()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert result.returncode == 0
+    assert re.fullmatch(r"\r32 lines, \d+ a second \r40 lines, \d+ a second \r\n", shown)
+    assert run(folder, "--max-len-b", 12).stderr == b""
 
 
 def test_a_line_that_is_not_utf_8_is_named_and_what_was_before_is_translated(folder):
