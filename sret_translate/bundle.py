@@ -19,7 +19,7 @@ except ImportError as error:  # --help needs neither; whoever opens a bundle is 
 from sret_translate.errors import BundleError, require
 from sret_translate.segmentation import segmentation_of, well_formed_text
 
-FORMAT, VERSION = "sret_translate", 1
+FORMAT, VERSION = "sret_translate", 2
 UNKNOWN = 3  # fairseq's number
 CHUNK = 1 << 20
 

@@ -7,7 +7,8 @@ from typing import Dict, List, NamedTuple, Sequence
 from sret_translate.bundle import np, onnxruntime
 
 PAD, EOS = 1, 2  # fairseq's numbers
-FEWEST_STEPS, MORE_STEPS = 8, 16  # for which the caches have room at first, and by which they grow
+ROOM = 4  # steps of all beams for which the caches have room at first, and by which they grow, ...
+GROWTH = 4  # ... or by a quarter
 # From this part of finished sentences on, moving the others together costs less than computing for all.
 COMPACT_FROM = 0.2
 
@@ -32,6 +33,9 @@ class Found(NamedTuple):
 class Steps:
     """A decoder's caches and the buffers of its inputs and outputs, which each step reads and writes in place.
 
+    A cache has S slots, each for the keys of one step of one beam. Most hypotheses share their beginnings, so that
+    slots soon belong to none of them any more; new steps go there, and attention goes through a third of the keys.
+
     Args:
         session: of the decoder's step.
         encoded: what the encoder returned.
@@ -50,7 +54,10 @@ class Steps:
         self.arrays["tokens"] = np.full((batch, beam), EOS)
         self.arrays["scores"] = np.zeros((batch, beam), np.float32)
         self.arrays["scores"][:, 1:] = -np.inf  # at first all beams are one
-        self.arrays["ancestors"] = np.full((batch, beam, 0), -1)
+        self.arrays["new_slots"] = np.zeros((batch, beam), np.int64)
+        self.arrays["visible"] = np.zeros((batch, beam, 0), bool)
+        if "written" in self.shapes:
+            self.arrays["written"] = np.zeros((batch, 0), np.int64)
         self.names = [name for name in self.shapes if name.startswith(("keys_", "values_"))]
         _, _, heads, _, width = self.shapes[self.names[0]]
         # All in one piece: the system gives large pieces of memory in large pages, in half the time.
@@ -59,17 +66,30 @@ class Steps:
         self.grow()
 
     def grow(self) -> None:
-        """Make room for more steps: 8, 16, 32 and so on by 16, since attention goes through all that there is."""
-        old = self.arrays["ancestors"]
-        more = min(max(old.shape[2], FEWEST_STEPS), MORE_STEPS)
+        """Make room for more slots: few at a time, since attention goes through all that there are."""
         *outer, slots, width = self.caches.shape
-        larger = np.empty((*outer, slots + more * self.beam, width), np.float32)
+        more = max(ROOM * self.beam, slots // GROWTH)
+        larger = np.empty((*outer, slots + more, width), np.float32)
         larger[..., :slots, :] = self.caches
         larger[..., slots:, :] = 0.0  # a weight of 0 times what was there before may be NaN
         self.caches = larger
-        self.arrays["ancestors"] = np.full((*old.shape[:2], old.shape[2] + more), -1)
-        self.arrays["ancestors"][:, :, : old.shape[2]] = old
+        for name in ("visible", "written"):
+            if name in self.arrays:
+                old = self.arrays[name]
+                self.arrays[name] = np.concatenate([old, np.zeros((*old.shape[:-1], more), old.dtype)], axis=-1)
         self.bind()
+
+    def take_slots(self, step: int) -> None:
+        """Give the step slots that no hypothesis needs."""
+        needed = self.arrays["visible"].any(axis=1)
+        if needed.shape[1] < self.beam + needed.sum(axis=1).max(initial=0):
+            self.grow()
+            needed = self.arrays["visible"].any(axis=1)
+        slots = needed.argsort(axis=1, kind="stable")[:, : self.beam]
+        self.arrays["new_slots"][:] = slots
+        self.arrays["visible"][self.rows, self.each_beam, slots] = True
+        if "written" in self.arrays:
+            self.arrays["written"][self.rows, slots] = step
 
     def keep(self, rows: np.ndarray) -> None:
         """Go on with some of the sentences only."""
@@ -82,7 +102,7 @@ class Steps:
 
     def bind(self) -> None:
         """Tell onnxruntime where everything lies; until the next change of shape it does not move."""
-        self.rows = np.arange(self.batch)[:, None]
+        self.rows, self.each_beam = np.arange(self.batch)[:, None], np.arange(self.beam)
         self.binding = self.session.io_binding()
         for name, array in self.arrays.items():
             self.bind_input(name, array)
@@ -108,15 +128,13 @@ class Steps:
 
     def run(self, step: int) -> None:
         """Compute the candidates for a step into ``results``."""
-        if step == self.arrays["ancestors"].shape[2]:
-            self.grow()
+        self.take_slots(step)
         self.arrays["step"][0] = step
-        self.arrays["ancestors"][:, :, step] = np.arange(self.beam)
         self.session.run_with_iobinding(self.binding)
 
     def follow(self, beams: np.ndarray, tokens: np.ndarray, scores: np.ndarray) -> None:
         """Replace the hypotheses by continuations: of which beam, by which token, with which score, (B, K) each."""
-        self.arrays["ancestors"][:] = self.arrays["ancestors"][self.rows, beams]
+        self.arrays["visible"][:] = self.arrays["visible"][self.rows, beams]
         self.arrays["tokens"][:] = tokens
         self.arrays["scores"][:] = scores
 

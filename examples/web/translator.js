@@ -2,7 +2,7 @@
 
 import { Pieces, joined } from "./pieces.js";
 
-const FORMAT = "sret_translate", VERSION = 1;
+const FORMAT = "sret_translate", VERSION = 2;
 const PAD = 1, EOS = 2, UNKNOWN = 3; // fairseq's numbers
 const LONGEST = (source) => 2 * source + 10; // tokens of a translation at most, by those of the source and its end
 
@@ -72,12 +72,12 @@ export class Translator {
 // The beam search of one sentence. Like fairseq's it ends once as many hypotheses have ended as there are beams.
 class Search {
   constructor(ort, decoder, beam, limit) {
-    Object.assign(this, { ort, decoder, beam, limit, found: [], capacity: limit + 1 });
+    Object.assign(this, { ort, decoder, beam, limit, found: [], slots: (limit + 1) * beam });
     const inputs = decoder.inputMetadata;
     this.vocabulary = inputs.find(({ name }) => name === "token_bias").shape[1];
     this.caches = {};
     for (const { name, shape } of inputs.filter(({ name }) => /^(keys|values)_/.test(name))) {
-      const size = [1, 1, shape[2], this.capacity * beam, shape[4]];
+      const size = [1, 1, shape[2], this.slots, shape[4]];
       this.caches[name] = float(ort, new Float32Array(size.reduce((a, b) => a * b)), size);
     }
     this.names = new Set(inputs.map(({ name }) => name));
@@ -95,16 +95,22 @@ class Search {
 
   // The best continuations, best first: [{score, token, beam}].
   async candidates(step) {
-    const { ort, beam, capacity, hypotheses } = this;
-    const ancestors = hypotheses.flatMap(({ past }, number) =>
-      Array.from({ length: capacity }, (_, at) => (at < step ? past[at] : at === step ? number : -1)));
+    const { ort, beam, slots, hypotheses } = this;
+    const visible = new Uint8Array(beam * slots); // which slots of the caches hold a hypothesis' own past
+    hypotheses.forEach(({ past }, number) => [...past, number].forEach((of, at) => {
+      visible[number * slots + at * beam + of] = 1;
+    }));
+    const optional = this.names.has("written") && {
+      written: int64(ort, Array.from({ length: slots }, (_, slot) => Math.floor(slot / beam)), [1, slots]),
+    };
     const outputs = await this.decoder.run(
       {
-        ...this.encoded, ...this.caches,
+        ...this.encoded, ...this.caches, ...optional,
         tokens: int64(ort, hypotheses.map(({ tokens }) => tokens.at(-1) ?? EOS), [1, beam]),
         scores: float(ort, Float32Array.from(hypotheses, ({ score }) => score), [1, beam]),
         step: int64(ort, [step], [1]),
-        ancestors: int64(ort, ancestors, [1, beam, capacity]),
+        new_slots: int64(ort, hypotheses.map((_, number) => step * beam + number), [1, beam]),
+        visible: new ort.Tensor("bool", visible, [1, beam, slots]),
         token_bias: float(ort, this.bias(step), [1, this.vocabulary]),
         candidates: int64(ort, [2 * beam], [1]),
       },

@@ -65,11 +65,15 @@ def of_graphs(
             feed[node.name] = encoded[node.name]
         elif node.type == "tensor(float)":
             feed[node.name] = np.zeros([sizes.get(size, size) for size in node.shape], np.float32)
-    feed["ancestors"] = np.full((batch, beam, length), -1)
+    feed["visible"] = np.zeros((batch, beam, length * beam), bool)
+    if any(node.name == "written" for node in decoder.get_inputs()):
+        feed["written"] = np.tile(np.repeat(np.arange(length), beam), (batch, 1))
     wanted = [node.name for node in decoder.get_outputs()]
     result = []
     for step in range(length):
-        feed["ancestors"][:, :, step] = np.arange(beam)
+        slots = step * beam + np.arange(beam)
+        feed["new_slots"] = np.tile(slots, (batch, 1))
+        feed["visible"][:, np.arange(beam), slots] = True
         feed["tokens"], feed["step"] = targets[:, :, step].numpy(), np.array([step])
         outputs = dict(zip(wanted, decoder.run(None, feed)))
         result.append(outputs["log_probabilities"].reshape(batch, beam, -1))

@@ -1,18 +1,20 @@
 """A step of the decoder as an ONNX graph: the next token of all beams, and the search's candidates for it.
 
-K beams of each of B sentences are extended together. The keys and values of all their steps lie in caches that never
-move: a hypothesis finds its own past by ``ancestors``, which tells for every step in which beam it lay. A cache has
-room for P steps; what lies behind the present one is not read.
+K beams of each of B sentences are extended together. The keys and values of their steps lie in the S slots of caches
+that never move: ``visible`` tells which slots hold a hypothesis' own past, and the search gives slots that belong to
+nobody's any more to new steps.
 
 Inputs:
     tokens (B, K): the last token of each hypothesis.
     scores (B, K): what each has so far, the sum of its log-probabilities.
     step (1,): how many tokens came before.
-    ancestors (B, K, P): the beam of each step's key, this step included; -1 from there on.
+    new_slots (B, K): where this step's keys and values go.
+    visible (B, K, S): the slots of each hypothesis, those of this step included.
+    written (B, S): the step that each slot holds; only with decoder slices.
     token_bias (1, V) or (B * K, V): added to the log-probabilities of the next token; -inf forbids one.
     candidates (1,): M, how many to return for each sentence.
     encoder_mask, cross_keys_n, cross_values_n: what the encoder returned.
-    keys_i, values_i (1, B, H, P * K, D): the caches of the i-th application of a block.
+    keys_i, values_i (1, B, H, S, D): the caches of the i-th application of a block.
 
 Outputs:
     candidate_scores, candidate_tokens, candidate_beams (B, M): the best continuations, best first.
@@ -45,9 +47,7 @@ class Step:
         self.tokens = graph.input("tokens", INT64, BEAMS)
         self.step = graph.input("step", INT64, [1])
         self.rows = graph.op("Shape", self.tokens)
-        beams = graph.op("Squeeze", graph.op("Gather", self.rows, graph.integers(1)))
-        self.each_beam = graph.op("Range", graph.constant(0, "int64"), beams, graph.constant(1, "int64"))
-        self.own_past = self.own_past_mask()
+        self.visible = graph.input("visible", TensorProto.BOOL, [*BEAMS, "slots"])
         self.place = self.cache_place()
 
     def build(self) -> Graph:
@@ -69,40 +69,38 @@ class Step:
         self.write_candidates(sublayers.linear(graph, x, self.decoder.output_projection))
         return graph
 
-    def own_past_mask(self) -> str:
-        """True where a beam finds its own past: (1, B, 1, K, P, K)."""
-        graph = self.graph
-        ancestors = graph.input("ancestors", INT64, [*BEAMS, "capacity"])
-        return graph.op("Equal", graph.op("Unsqueeze", ancestors, graph.integers(0, 2, 5)), self.each_beam)
-
     def cache_place(self) -> str:
-        """Where the caches take this step's keys: (1, B, H, K, 4), the first indices of (1, B, H, P * K, D)."""
+        """Where the caches take this step's keys: (1, B, H, K, 4), the first indices of (1, B, H, S, D)."""
         graph, heads = self.graph, self.cfg.decoder.attention_heads
         batch, beams = (graph.op("Gather", self.rows, graph.integers(dim)) for dim in (0, 1))
         count = graph.op("Range", graph.constant(0, "int64"), graph.op("Squeeze", batch), graph.constant(1, "int64"))
-        slots = graph.op("Add", graph.op("Mul", self.step, beams), self.each_beam)
+        slots = graph.input("new_slots", INT64, BEAMS)
         shape = graph.op("Concat", graph.integers(1), batch, graph.integers(heads), beams, graph.integers(1), axis=0)
         parts = [
             graph.integers(0),
             graph.op("Unsqueeze", count, graph.integers(0, 2, 3, 4)),
             graph.constant(np.arange(heads).reshape(1, 1, heads, 1, 1), np.int64),
-            graph.op("Unsqueeze", slots, graph.integers(0, 1, 2, 4)),
+            graph.op("Unsqueeze", slots, graph.integers(0, 2, 4)),
         ]
         return graph.op("Concat", *(graph.op("Expand", part, shape) for part in parts), axis=4)
 
     def mask(self, slices: int, strided: bool) -> str:
-        """What an application's self-attention adds to its scores: (1, B, 1, K, P * K)."""
-        graph, allowed = self.graph, self.own_past
+        """What an application's self-attention adds to its scores: (1, B, 1, K, S)."""
+        graph, allowed = self.graph, self.visible
         if slices > 1:
-            capacity = graph.op("Squeeze", graph.op("Gather", graph.op("Shape", "ancestors"), graph.integers(2)))
-            places = graph.op("Range", graph.constant(0, "int64"), capacity, graph.constant(1, "int64"))
             kind, size = ("Mod", slices) if strided else ("Div", self.cfg.decoder_chunk_size)
-            slice_of, own = (graph.op(kind, place, graph.constant(size, "int64")) for place in (places, self.step))
+            slice_of, own = (
+                graph.op(kind, step, graph.constant(size, "int64")) for step in (self.written(), self.step)
+            )
             same = graph.op("Unsqueeze", graph.op("Equal", slice_of, own), graph.integers(1))
             allowed = graph.op("And", allowed, same)
-        shape = graph.op("Concat", graph.integers(1), self.rows, graph.integers(-1), axis=0)
-        flat = graph.op("Unsqueeze", graph.op("Reshape", allowed, shape), graph.integers(2))
-        return sublayers.minus_infinity_unless(graph, flat)
+        return sublayers.minus_infinity_unless(graph, graph.op("Unsqueeze", allowed, graph.integers(0, 2)))
+
+    def written(self) -> str:
+        """The step that each slot holds: (B, S)."""
+        if all(given.name != "written" for given in self.graph.inputs):
+            self.graph.input("written", INT64, ["batch", "slots"])
+        return "written"
 
     def self_attention(self, stream: Stream, application: Application, index: int) -> Stream:
         """The first sublayer of a block; appends to the application's cache."""

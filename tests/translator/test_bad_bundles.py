@@ -72,8 +72,8 @@ def test_another_configuration(copy, text):
 
 
 def test_another_version(copy):
-    change(copy, version=2)
-    assert "is a bundle of version 2, and this program reads version 1" in refusal(copy)
+    change(copy, version=3)
+    assert "is a bundle of version 3, and this program reads version 2" in refusal(copy)
 
 
 @pytest.mark.parametrize(
