@@ -59,6 +59,11 @@ def main() -> None:
     for option, path in (("--sentencepiece", args.sentencepiece), ("--bpe-codes", args.bpe_codes)):
         if path is not None and not path.is_file():
             raise SystemExit(f"{option}: there is no file {path}.")
+    if ":" in str(args.checkpoint) and not args.checkpoint.exists():
+        raise SystemExit(
+            f"{args.checkpoint} names several checkpoints, and a bundle holds one: average those of one training with "
+            f"scripts/average_checkpoints.py, or export the best."
+        )
     model, task = loading.load(args.checkpoint, args.data)
     from sret_fairseq.export import bundle
 

@@ -1,7 +1,7 @@
-// SentencePiece's unigram model: text into the pieces that are likeliest together, and back.
+// SentencePiece's unigram and BPE models: text into pieces, and back.
 
 const NORMAL = 1, CONTROL = 3, UNUSED = 5, BYTE = 6; // types of pieces
-const UNIGRAM = 1; // type of a model
+const UNIGRAM = 1, BPE = 2; // types of models
 const UNKNOWN_PENALTY = 10;
 const SPACE = "\u2581";
 
@@ -35,9 +35,10 @@ export class Pieces {
     this.scores = new Map();
     this.longest = 1;
     const text = new TextDecoder();
-    let model = UNIGRAM, least = 0;
+    this.model = UNIGRAM;
+    let least = 0;
     for (const [number, value] of fields(bytes)) {
-      if (number === 2) model = Object.fromEntries(fields(value))[3] ?? UNIGRAM;
+      if (number === 2) this.model = Object.fromEntries(fields(value))[3] ?? UNIGRAM;
       if (number !== 1) continue;
       const { 1: name, 2: score = 0, 3: type = NORMAL } = Object.fromEntries(fields(value));
       if (type !== NORMAL && (type <= CONTROL || type === UNUSED || type === BYTE)) continue;
@@ -46,7 +47,8 @@ export class Pieces {
       this.longest = Math.max(this.longest, [...piece].length);
       least = Math.min(least, score);
     }
-    if (model !== UNIGRAM) throw new Error("this page reads SentencePiece's unigram models only, and this is another.");
+    if (this.model !== UNIGRAM && this.model !== BPE)
+      throw new Error("This page reads SentencePiece's unigram and BPE models only, and this is another.");
     this.unknown = least - UNKNOWN_PENALTY;
   }
 
@@ -55,6 +57,17 @@ export class Pieces {
     const plain = text.normalize("NFKC").replace(/\s+/gu, " ").trim();
     if (plain === "") return [];
     const characters = [...(SPACE + plain.replaceAll(" ", SPACE))];
+    const found = [];
+    for (const piece of this.model === BPE ? this.merged(characters) : this.likeliest(characters)) {
+      const known = this.scores.has(piece);
+      if (!known && found.at(-1)?.known === false) found.at(-1).piece += piece;
+      else found.push({ piece, known });
+    }
+    return found.map(({ piece }) => piece);
+  }
+
+  // The pieces that are likeliest together; of equal ones those that end in the longest, and sums in float32, as there.
+  likeliest(characters) {
     const best = [{ score: 0 }];
     for (let end = 1; end <= characters.length; end++) {
       best.push({ score: -Infinity });
@@ -62,17 +75,27 @@ export class Pieces {
         piece = characters[start] + piece;
         const known = this.scores.get(piece);
         if (known === undefined && start < end - 1) continue;
-        const score = best[start].score + (known ?? this.unknown);
-        if (score > best[end].score) best[end] = { score, start, piece, known: known !== undefined };
+        const score = Math.fround(best[start].score + (known ?? this.unknown));
+        if (score >= best[end].score) best[end] = { score, start, piece };
       }
     }
     const found = [];
-    for (let at = characters.length; at > 0; at = best[at].start) {
-      const { piece, known } = best[at];
-      if (!known && found.length && !found[0].known) found[0].piece = piece + found[0].piece;
-      else found.unshift({ piece, known });
+    for (let at = characters.length; at > 0; at = best[at].start) found.unshift(best[at].piece);
+    return found;
+  }
+
+  // Neighbours joined to the piece of the highest score, again and again, of equal ones the first.
+  merged(characters) {
+    const symbols = [...characters];
+    for (;;) {
+      let best = -Infinity, place = -1;
+      for (let at = 0; at + 1 < symbols.length; at++) {
+        const score = this.scores.get(symbols[at] + symbols[at + 1]) ?? -Infinity;
+        if (score > best) [best, place] = [score, at];
+      }
+      if (place < 0) return symbols;
+      symbols.splice(place, 2, symbols[place] + symbols[place + 1]);
     }
-    return found.map(({ piece }) => piece);
   }
 }
 

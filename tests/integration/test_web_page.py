@@ -1,8 +1,10 @@
 """examples/web/ in a real browser: the page translates as sret-translate does, and says what is wrong."""
 
+import json
 import shutil
 
 import pytest
+import sentencepiece
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -82,6 +84,26 @@ def test_the_published_model_translates_on_the_page(page, site):
     window.type(sentence)
     window.wait(f"document.getElementById('translation').textContent === {expected_translation!r}", 60)
     assert window.evaluate("document.getElementById('source-language').textContent") == " (de)"
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_pieces_are_those_of_sentencepiece(kind, page, site):
+    window, address = page
+    lines = [line for line in (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines() if line.strip()]
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines), model_prefix=str(site / kind), vocab_size=400, model_type=kind, minloglevel=2
+    )
+    lines += ["caf\u00e9 \u4e2d\u6587\u4e2d x", "aaaaaaa  aaaa", "\u00bd \ufb01n"]
+    model = sentencepiece.SentencePieceProcessor(model_file=str(site / f"{kind}.model"))
+    ready(window, f"{address}/index.html")
+    window.evaluate(
+        f"""Promise.all([import("./pieces.js"), fetch("{kind}.model").then((file) => file.arrayBuffer())]).then(
+            ([{{ Pieces }}, bytes]) => {{
+                const pieces = new Pieces(new Uint8Array(bytes));
+                window.found = {json.dumps(lines)}.map((line) => pieces.encode(line));
+            }})"""
+    )
+    assert window.wait("window.found") == [model.encode(line, out_type=str) for line in lines]
 
 
 def test_nothing_is_fetched_from_elsewhere(page):

@@ -62,6 +62,8 @@ def test_what_cannot_be_exported_is_refused_in_a_sentence(trained, tmp_path):
     checkpoint, data = trained
     out = ["--out", tmp_path / "bundle"]
     assert "there is no file" in refusal(export_onnx.main, checkpoint, data, *out, "--sentencepiece", tmp_path / "none")
+    assert "a bundle holds one" in refusal(export_onnx.main, f"{checkpoint}:{checkpoint}", data, *out)
+    assert "there is no file" in refusal(export_onnx.main, checkpoint, data, *out, "--bpe-codes", tmp_path / "none")
     assert "dict.*.txt" in refusal(export_onnx.main, checkpoint, tmp_path, *out)
     assert "cannot be read" in refusal(export_onnx.main, REPOSITORY / "setup.py", data, *out)
     assert "--passes 1 3: the model has 1 to 2" in refusal(export_onnx.main, checkpoint, data, *out, "--passes", 1, 3)
