@@ -14,11 +14,11 @@ from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.decoder_slices import decoder_layouts
 from sret_fairseq.layers.layout import applications, padding_keys
 from sret_fairseq.layers.recursion import RecursionGroup, wrap_for_fairseq
-from sret_fairseq.layers.residual import PlainNumbers
+from sret_fairseq.layers.residual import ReadsPlainNumbers
 from sret_fairseq.options import group_count, slices_by_pass
 
 
-class SretDecoder(TransformerDecoderBase):
+class SretDecoder(ReadsPlainNumbers, TransformerDecoderBase):
     """``--decoder-layers`` blocks in groups of ``--decoder-recursion-span``, looped ``--decoder-recursions`` times.
 
     Args:
@@ -41,21 +41,10 @@ class SretDecoder(TransformerDecoderBase):
         self.chunk_size: int = cfg.decoder_chunk_size
         # Only then does a criterion need weights of attention in training.
         self.alignments_are_trained: bool = bool(safe_getattr(args, "load_alignments", False))
-        self.plain_numbers: Optional[PlainNumbers] = None
 
     def build_decoder_layer(self, cfg: Any, no_encoder_attn: bool = False) -> nn.Module:
         """One recursion group."""
         return wrap_for_fairseq(RecursionGroup(cfg, "decoder", cross_attention=not no_encoder_attn), cfg)
-
-    def make_generation_fast_(self, **_: Any) -> None:
-        """Read the coefficients as plain numbers from now on; fairseq calls this before it translates."""
-        self.plain_numbers = PlainNumbers(self)
-
-    @torch.jit.unused
-    def read_coefficients(self) -> None:
-        """Take plain numbers as the parameters are now, if they are wanted and serve."""
-        if self.plain_numbers is not None and not torch.is_grad_enabled():
-            self.plain_numbers.read()
 
     def embed(self, tokens: Tensor, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]) -> Tensor:
         """The stream before the first group: (B, T) -> (T, B, C), T = 1 in incremental decoding."""

@@ -12,14 +12,14 @@ from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.encoder_slices import encoder_layouts
 from sret_fairseq.layers.layout import applications
 from sret_fairseq.layers.recursion import RecursionGroup, wrap_for_fairseq
-from sret_fairseq.layers.residual import PlainNumbers
+from sret_fairseq.layers.residual import ReadsPlainNumbers
 from sret_fairseq.options import group_count, slices_by_pass
 
 # In batches of shorter sentences, moving the tokens into slices costs more than the smaller attention saves.
 GATHER_FROM = 96
 
 
-class SretEncoder(TransformerEncoderBase):
+class SretEncoder(ReadsPlainNumbers, TransformerEncoderBase):
     """``--encoder-layers`` blocks in groups of ``--encoder-recursion-span``, looped ``--encoder-recursions`` times.
 
     Args:
@@ -41,21 +41,10 @@ class SretEncoder(TransformerEncoderBase):
         self.slice_permutation: str = cfg.slice_permutation
         self.gather_from: int = GATHER_FROM
         self.encoded: int = 0  # sentences so far, so that each has a number of its own
-        self.plain_numbers: Optional[PlainNumbers] = None
 
     def build_encoder_layer(self, cfg: Any) -> nn.Module:
         """One recursion group."""
         return wrap_for_fairseq(RecursionGroup(cfg, "encoder", cross_attention=False), cfg)
-
-    def make_generation_fast_(self, **_: Any) -> None:
-        """Read the coefficients as plain numbers from now on; fairseq calls this before it translates."""
-        self.plain_numbers = PlainNumbers(self)
-
-    @torch.jit.unused
-    def read_coefficients(self) -> None:
-        """Take plain numbers as the parameters are now, if they are wanted and serve."""
-        if self.plain_numbers is not None and not torch.is_grad_enabled():
-            self.plain_numbers.read()
 
     def forward_scriptable(
         self,

@@ -275,3 +275,19 @@ class PlainNumbers:
                 for offsets in (part.identity, part.residual)
             )
             part.numbers = [(1 + part.scale * d1, part.scale * (1 + d2)) for d1, d2 in zip(identity, residual)]
+
+
+class ReadsPlainNumbers:
+    """What encoder and decoder share: coefficients as plain numbers, once fairseq has made them ready to translate."""
+
+    plain_numbers: Optional[PlainNumbers] = None
+
+    def make_generation_fast_(self, **_: Any) -> None:
+        """Read the coefficients as plain numbers from now on; fairseq calls this before it translates."""
+        self.plain_numbers = PlainNumbers(self)
+
+    @torch.jit.unused
+    def read_coefficients(self) -> None:
+        """Take plain numbers as the parameters are now, if they are wanted and serve."""
+        if self.plain_numbers is not None and not torch.is_grad_enabled():
+            self.plain_numbers.read()
