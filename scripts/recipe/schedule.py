@@ -95,7 +95,8 @@ class Sweep:
             print(f"{name}: {script}.sh {'ended in time' if in_time else 'is done'}", flush=True)
         else:
             said = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-            print(f"{name}: {script}.sh FAILED: {failures.reason_of(said, code)}", flush=True)
+            reason = "time was up" if self.late else failures.reason_of(said, code)
+            print(f"{name}: {script}.sh FAILED: {reason}", flush=True)
         return done
 
     def end(self, *_: object, late: bool = False) -> None:

@@ -191,7 +191,9 @@ def test_minutes_are_kept(call_sweep, monkeypatch, capsys):
     monkeypatch.setenv("SLOW", "1")
     status, results, _ = call_sweep("--models", "sret", "--minutes", "0.05", "--gpus", "0")
     assert status == 1 and results["failed"] == {"sret seed 1": "evaluate.sh"}
-    assert "sweep: not all was scored within --minutes 0.05." in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "sweep: not all was scored within --minutes 0.05." in said.err
+    assert "sret seed 1: evaluate.sh FAILED: time was up\n" in said.out
 
 
 @pytest.mark.parametrize(
