@@ -33,10 +33,10 @@ def test_real_scripts(iwslt14, tmp_path):
 def test_two_at_once_until_time_is_up(iwslt14, tmp_path):
     """Trainings that would go on for days end by themselves, are averaged, scored and gathered."""
     words = ("--recipe", "iwslt14_de_en", "--models", "sret-naive,baseline", "--data", iwslt14, "--gpus", "cpu,cpu")
-    words += ("--minutes", 8, "--scoring-minutes", 6.5, "--", "--max-tokens", 300, "--update-freq", 1)
+    words += ("--minutes", 4.5, "--scoring-minutes", 3.5, "--", "--max-tokens", 300, "--update-freq", 1)
     run(SWEEP, *words, *TINY, RUNS=tmp_path / "runs")
     results = read_json(tmp_path / "runs" / "sweep" / "results.json")
-    assert results["minutes"] == 8 and results["failed"] == {}
+    assert results["minutes"] == 4.5 and results["failed"] == {}
     for model in ("sret-naive", "baseline"):
         assert results["models"][model]["updates"]["values"][0] > 0
         assert results["models"][model]["test chrF"]["n"] == 1
