@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import regex
-import sacremoses
 
 from common import command, lines
+from prepare import sparing
 
 Step = Callable[[list[str]], list[str]]  # from lines to as many lines
 
@@ -48,7 +48,7 @@ def normaliser(language: str) -> Step:
     """Return the function that writes punctuation in one way, with the Perl script's own peculiarities."""
     if MOSES:
         return moses("normalize-punctuation.perl", "-l", language)
-    normalizer = sacremoses.MosesPunctNormalizer(language, perl_parity=True)
+    normalizer = sparing.PunctNormalizer(language, perl_parity=True)
     # The Perl script's rule for ." looks at the character behind, and sees the line feed where sacremoses sees nothing.
     return line_by_line(lambda line: normalizer.normalize(f"{line}\n"))
 
@@ -57,7 +57,7 @@ def tokeniser(language: str, aggressive: bool) -> Step:
     """Return the function that separates words and punctuation; ``aggressive`` splits at hyphens too (``@-@``)."""
     if MOSES:
         return moses("tokenizer.perl", "-q", "-l", language, *(["-a"] if aggressive else []))
-    tokenizer = sacremoses.MosesTokenizer(language)
+    tokenizer = sparing.Tokenizer(language)
 
     def apply(line: str) -> str:
         words = tokenizer.tokenize(line, aggressive_dash_splits=aggressive, return_str=True)
