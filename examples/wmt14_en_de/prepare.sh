@@ -119,8 +119,8 @@ if [[ -z $google ]]; then
     make_references plain
   fi
   learn_bpe pairs
-  apply_bpe pairs valid test
-  clean bpe --longest 250
+  apply_bpe valid test
+  apply_bpe_and_clean --longest 250
 fi
 binarise ${binary[@]+"${binary[@]}"}
 describe "$source" "$references" --published "${published[@]}" --counted "${counted[@]}"

@@ -12,15 +12,18 @@ import os
 import signal
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
 from common import command, files
 from common.progress import Progress
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
 
 BATCH = 2000
 
@@ -88,25 +91,37 @@ def write_aligned(paths: Iterable[Path], texts: Mapping[str | Path, Iterable[str
 
 def batches(path: Path) -> Iterator[list[str]]:
     """Yield lists of lines of a file, and say now and then how far it is."""
-    rest, number, characters = read_lines(path), 0, 0
+    return in_batches(read_lines(path), path, len)
+
+
+def aligned_batches(paths: Sequence[Path]) -> Iterator[list[tuple[str, ...]]]:
+    """The same of tuples of lines, one of each file."""
+    return in_batches(aligned({path: read_lines(path) for path in paths}), paths[0], lambda row: len(row[0]))
+
+
+def in_batches(rows: Iterable[Row], path: Path, size: Callable[[Row], int]) -> Iterator[list[Row]]:
+    """Yield lists of rows; ``size`` is how many characters of the file, roughly its bytes, one makes up."""
+    rows, number, characters = iter(rows), 0, 0
     shown: Progress | None = None
-    while batch := list(islice(rest, BATCH)):
+    while batch := list(islice(rows, BATCH)):
         shown = shown or Progress(path.name, "lines", path.stat().st_size)
         yield batch
         number += len(batch)
-        characters += sum(map(len, batch)) + len(batch)
+        characters += sum(map(size, batch)) + len(batch)
         shown.report(number, characters)
 
 
-def mapped(function: Callable[[list[str]], list[str]], path: Path) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield the batches of a file, each with the result of ``function``, computed on all cores.
+def mapped(
+    function: Callable[[list[Row]], list[Result]], batches: Iterable[list[Row]], name: str | Path
+) -> Iterator[tuple[list[Row], list[Result]]]:
+    """Yield the batches, each with the result of ``function``, computed on all cores.
 
     sacremoses' own pool would need the whole text in memory. One that forks takes any function.
     """
     pool = ProcessPoolExecutor(workers(), multiprocessing.get_context("fork"), begin_worker, (function,))
-    pending: deque[tuple[list[str], Future[list[str]]]] = deque()
+    pending: deque[tuple[list[Row], Future[list[Result]]]] = deque()
     try:
-        for batch in batches(path):
+        for batch in batches:
             pending.append((batch, pool.submit(call_function, batch)))
             if len(pending) > 2 * workers():
                 batch, result = pending.popleft()
@@ -114,12 +129,12 @@ def mapped(function: Callable[[list[str]], list[str]], path: Path) -> Iterator[t
         for batch, result in pending:
             yield batch, result.result()
     except BrokenProcessPool as error:
-        raise SystemExit(f"{path}: a process that worked on it was killed; is there enough memory?") from error
+        raise SystemExit(f"{name}: a process that worked on it was killed; is there enough memory?") from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def begin_worker(function: Callable[[list[str]], list[str]]) -> None:
+def begin_worker(function: Callable[[list[Any]], list[Any]]) -> None:
     """Make a process of the pool ready: it leaves Ctrl-C to its parent and ends with it."""
     global worker_function
     worker_function = function
@@ -128,7 +143,7 @@ def begin_worker(function: Callable[[list[str]], list[str]]) -> None:
     command.end_with_parent()
 
 
-def call_function(batch: list[str]) -> list[str]:
+def call_function(batch: list[Any]) -> list[Any]:
     """What a process of the pool does with a batch."""
     return worker_function(batch)
 
@@ -139,7 +154,7 @@ def map_lines(function: Callable[[list[str]], list[str]], source: Path, target: 
     The function returns a list of as many lines as it got, each without line ends.
     """
     with writing(target) as file:
-        for batch, result in mapped(function, Path(source)):
+        for batch, result in mapped(function, batches(Path(source)), source):
             if len(result) != len(batch):
                 raise SystemExit(f"{source}: {len(batch)} lines became {len(result)}, so {target} was not written.")
             file.writelines(f"{line}\n" for line in result)

@@ -1,9 +1,11 @@
 """Byte-pair encoding: learn it on several files, or apply it to one, streamed and on all cores.
 
-The same codes and text as ``subword-nmt learn-bpe`` and ``apply-bpe`` give.
+The same codes and text as ``subword-nmt learn-bpe`` and ``apply-bpe`` give. ``train`` applies it to both sides of a
+training text and drops unfit pairs as clean_pairs.py does, so that the text need not be written twice.
 """
 
 import argparse
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 
 from common import command, lines, progress
-from prepare import merges
+from prepare import clean_pairs, merges
 
 REMEMBERED = 500_000  # words, in each process: some 100 MB
 
@@ -67,6 +69,28 @@ def apply(codes: Path, source: Path, target: Path) -> None:
     lines.map_lines(lambda batch: [segments.line(line) for line in batch], source, target)
 
 
+def train(args: argparse.Namespace) -> None:
+    """Write the pairs of ``args.pairs`` in BPE to ``args.target``, without those that are unfit then."""
+    segments = Segments(args.codes)
+
+    def cut(batch: list[tuple[str, ...]]) -> list[tuple[str, ...] | str]:
+        pairs = [tuple(map(segments.line, pair)) for pair in batch]
+        return [clean_pairs.fault(*pair, args.longest, args.ratio) or pair for pair in pairs]
+
+    sources, targets = ([Path(f"{prefix}.{la}") for la in args.languages] for prefix in (args.pairs, args.target))
+    kept, faults = 0, Counter()
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(lines.writing(target)) for target in targets]
+        for _, results in lines.mapped(cut, lines.aligned_batches(sources), args.pairs):
+            faults.update(result for result in results if isinstance(result, str))
+            pairs = [result for result in results if not isinstance(result, str)]
+            kept += len(pairs)
+            for file, side in zip(files, zip(*pairs)):
+                file.writelines(f"{line}\n" for line in side)
+        clean_pairs.require_some(args.pairs, kept, faults)
+    print(clean_pairs.outcome(kept, 0, faults))
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -79,11 +103,19 @@ def main() -> None:
     applying.add_argument("codes", type=Path)
     applying.add_argument("source", type=Path, help="tokenised text")
     applying.add_argument("target", type=Path, help="file to write")
+    training = commands.add_parser("train")
+    training.add_argument("codes", type=Path)
+    training.add_argument("pairs", metavar="PREFIX", help="tokenised sentence pairs")
+    training.add_argument("target", metavar="PREFIX", help="files to write")
+    training.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
+    clean_pairs.add_limits(training)
     args = parser.parse_args()
     if args.command == "learn":
         learn(args.sources, args.operations, args.codes)
-    else:
+    elif args.command == "apply":
         apply(args.codes, args.source, args.target)
+    else:
+        train(args)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,18 @@ def read(prefixes: Sequence[str], languages: Sequence[str]) -> Iterator[tuple[st
     return lines.aligned({name: lines.read_lines(name) for name in names})
 
 
+def require_some(pairs: str, train: int, faults: Counter[str]) -> None:
+    """One sentence and an end if all pairs were dropped."""
+    if not train:
+        raise SystemExit(f"{pairs}: no sentence pair is left ({report(faults)}); are the two files aligned?")
+
+
+def outcome(train: int, valid: int, faults: Counter[str]) -> str:
+    """How many pairs went where, as text."""
+    told = f"{train + valid + faults.total():,} sentence pairs: {train:,} for training, {valid:,} set aside."
+    return f"{told}\nDropped: {report(faults)}." if faults else told
+
+
 def clean(args: argparse.Namespace) -> tuple[int, int, Counter[str]]:
     """Write the output files; return the numbers of pairs for training, for validation, and dropped for each fault."""
     train_count = valid_count = 0
@@ -63,9 +75,14 @@ def clean(args: argparse.Namespace) -> tuple[int, int, Counter[str]]:
             train_count += not held_out
             for file, line in zip(valid if held_out else train, row):
                 file.write(f"{line}\n")
-        if not train_count:
-            raise SystemExit(f"{args.pairs}: no sentence pair is left ({report(faults)}); are the two files aligned?")
+        require_some(args.pairs, train_count, faults)
     return train_count, valid_count, faults
+
+
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add the options that ``fault`` needs."""
+    parser.add_argument("--longest", type=int, required=True, help="words of a sentence at most")
+    parser.add_argument("--ratio", type=float, default=1.5, help="of the two lengths at most (default: 1.5)")
 
 
 def main() -> None:
@@ -73,17 +90,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pairs", metavar="PREFIX", help="tokenised sentence pairs")
     parser.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
-    parser.add_argument("--longest", type=int, required=True, help="words of a sentence at most")
-    parser.add_argument("--ratio", type=float, default=1.5, help="of the two lengths at most (default: 1.5)")
+    add_limits(parser)
     parser.add_argument("--train", required=True, metavar="PREFIX")
     parser.add_argument("--every", type=int, metavar="N")
     parser.add_argument("--valid", metavar="PREFIX")
     parser.add_argument("--plain", metavar="PREFIX", help="the same pairs before they were tokenised")
     parser.add_argument("--valid-plain", metavar="PREFIX")
-    train, valid, faults = clean(parser.parse_args())
-    print(f"{train + valid + faults.total():,} sentence pairs: {train:,} for training, {valid:,} set aside.")
-    if faults:
-        print(f"Dropped: {report(faults)}.")
+    print(outcome(*clean(parser.parse_args())))
 
 
 if __name__ == "__main__":

@@ -218,14 +218,23 @@ apply_bpe() {
   done
 }
 
+# apply_bpe_and_clean OPTION...: tokenised/pairs to bpe/train, without pairs that are unfit then.
+apply_bpe_and_clean() {
+  files bpe train
+  step apply-bpe-train "${files[@]}" -- script bpe train "$out/bpe/codes" "$out/tokenised/pairs" "$out/bpe/train" \
+    --languages "${languages[@]}" "$@"
+}
+
 # binarise OPTION...: bpe/ to data-bin/.
 binarise() {
-  local pair=${languages[0]}-${languages[1]}
+  local pair=${languages[0]}-${languages[1]} parts=$WORKERS
+  # fairseq-preprocess lets its processes end before it does a part itself: smaller parts make that wait shorter.
+  ((WORKERS == 1)) || parts=$((2 * WORKERS + 1))
   step binarise "$out/data-bin/dict."{"${languages[0]}","${languages[1]}"}.txt \
     "$out/data-bin/"{train,valid,test}".$pair."{"${languages[0]}","${languages[1]}"}.{bin,idx} -- \
     script binarise "$out/data-bin" --log "$out/preprocess.log" -- --source-lang "${languages[0]}" \
     --target-lang "${languages[1]}" --joined-dictionary --trainpref "$out/bpe/train" --validpref "$out/bpe/valid" \
-    --testpref "$out/bpe/test" --workers "$WORKERS" "$@"
+    --testpref "$out/bpe/test" --workers "$parts" "$@"
 }
 
 # expect_lines FILE NUMBER: warn when FILE has nearly that many lines, end when it is far off, unless --any-size.

@@ -2,15 +2,26 @@
 
 import io
 import random
+import re
+import sys
 
 import pytest
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 
 from common import lines
-from prepare import bpe
+from prepare import bpe, clean_pairs
 
 TEXT = ["", "haus hausboot boot", " haus  boot ", "bootshaus\u2028haus &apos;s \u4e2d", "\r", "h au s" * 9]
+
+
+LIMITS = ["--languages", "en", "de", "--longest", "40"]
+
+
+def run(monkeypatch, module, *words):
+    """Call a script's main function with these arguments."""
+    monkeypatch.setattr(sys, "argv", [module.__name__, *map(str, words)])
+    module.main()
 
 
 @pytest.fixture
@@ -18,10 +29,10 @@ def texts(tmp_path):
     """Two tokenised texts."""
     draw = random.Random(1)
     words = ["".join(draw.choices("abdehorst\u00fc", k=draw.randint(1, 9))) for _ in range(300)]
-    for name in ("en", "de"):
+    for name in ("pairs.en", "pairs.de"):
         text = [" ".join(draw.choices(words, k=draw.randint(0, 20))) for _ in range(200)]
         (tmp_path / name).write_text("".join(f"{line}\n" for line in text))
-    return [tmp_path / "en", tmp_path / "de"]
+    return [tmp_path / "pairs.en", tmp_path / "pairs.de"]
 
 
 @pytest.fixture
@@ -57,6 +68,30 @@ def test_text(monkeypatch, texts, codes, tmp_path, remembered):
         segmenter = BPE(file)
     expected = [segmenter.process_line(line) for line in lines.read_lines(source)]
     assert list(lines.read_lines(tmp_path / "target")) == expected
+
+
+def test_training_pairs_are_cleaned_as_clean_pairs_does(monkeypatch, texts, codes, tmp_path):
+    """The same as after ``apply``, whose output need not be kept for it."""
+    monkeypatch.setenv("WORKERS", "2")
+    monkeypatch.setattr(lines, "BATCH", 30)
+    for text in texts:
+        bpe.apply(codes, text, tmp_path / f"bpe.{text.suffix[1:]}")
+    run(monkeypatch, clean_pairs, tmp_path / "bpe", "--train", tmp_path / "expected", *LIMITS)
+    run(monkeypatch, bpe, "train", codes, tmp_path / "pairs", tmp_path / "train", *LIMITS)
+    for text in texts:
+        kept = (tmp_path / f"train.{text.suffix[1:]}").read_text()
+        assert kept == (tmp_path / f"expected.{text.suffix[1:]}").read_text()
+        assert 10 < kept.count("\n") < 100
+
+
+def test_no_pair_that_is_fit(monkeypatch, codes, tmp_path):
+    for language, text in (("en", "a\n\n"), ("de", "b e d\nb\n")):
+        (tmp_path / f"pairs.{language}").write_text(text)
+    with pytest.raises(
+        SystemExit, match="no sentence pair is left .1 of lengths beyond 1 to 1.5, 1 with an empty side"
+    ):
+        run(monkeypatch, bpe, "train", codes, tmp_path / "pairs", tmp_path / "train", *LIMITS)
+    assert not list(tmp_path.glob("train*"))
 
 
 def test_at_most_so_many_words_are_remembered(monkeypatch, codes):
