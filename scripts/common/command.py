@@ -10,9 +10,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from common import files, usage
+
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 SECONDS_TO_END = 30
+SECONDS_WORTH_TELLING = 10
 
 
 def missing(module: str) -> str:
@@ -35,9 +38,24 @@ def run(main: Callable[[], int | None]) -> NoReturn:
 
 
 def run_part(main: Callable[[], int | None]) -> NoReturn:
-    """The same for a part of another script, which ends when that does."""
+    """The same for a part of another script, which ends when that does.
+
+    If that is a step of steps.sh, what the part takes is written to the file that STEP_USAGE names.
+    """
     end_with_parent()
-    run(main)
+    path = os.environ.pop("STEP_USAGE", None)
+    run(lambda: measured(main, Path(path)) if path else main())
+
+
+def measured(main: Callable[[], int | None], path: Path) -> int | None:
+    """Run a part, tell what it took if that was long, and write it to a file of JSON."""
+    measure = usage.Usage()
+    status = main()
+    taken = measure.end()
+    if taken["seconds"] > SECONDS_WORTH_TELLING:
+        print(usage.describe(taken))
+    files.write_json(path, taken)
+    return status
 
 
 def end_with_parent() -> None:

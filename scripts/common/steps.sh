@@ -33,8 +33,8 @@ step() {
     return
   fi
   printf '\n== %s\n' "$name"
-  rm -f "$stamp"
-  "$@" 9>&- # the lock of hold_folder is this script's alone
+  rm -f "$stamp" "$stamp.usage"
+  STEP_USAGE=$stamp.usage "$@" 9>&- # the lock of hold_folder is this script's alone
   if ! steps_checksum "${outputs[@]}" >"$stamp.new"; then
     rm -f "$stamp.new"
     return 1

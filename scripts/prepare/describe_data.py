@@ -5,7 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from common import command, lines, provenance
+from common import command, files, lines, provenance
 
 SPLITS = ("train", "valid", "test")
 PACKAGES = ("python", "sacremoses", "subword-nmt", "ve-fairseq", "fairseq", "torch", "numpy")
@@ -42,6 +42,8 @@ def main() -> None:
         paths = [args.out / "bpe" / f"{split}.{language}" for language in args.languages]
         numbers[split] = sum(1 for _ in lines.aligned({path: lines.read_lines(path) for path in paths}))
     counted = [sum(1 for _ in lines.read_lines(path)) for path in args.counted]
+    # In the order in which they ended.
+    usages = sorted((args.out / "steps").glob("*.usage"), key=lambda path: path.stat().st_mtime_ns)
     description = {
         "recipe": args.recipe,
         "languages": args.languages,
@@ -54,6 +56,7 @@ def main() -> None:
         "references": args.references,
         "tokeniser": args.tokeniser,
         "bpe_operations": args.bpe_operations,
+        "steps": {path.stem: files.read_json(path) for path in usages},
         "versions": provenance.versions(PACKAGES),
     }
     with lines.writing(args.out / "prepare.json") as file:

@@ -40,6 +40,7 @@ of processes (default: all cores); BPE_OPERATIONS (default: $bpe_operations); MO
 scripts are used instead of sacremoses; for downloads MIRRORS and SHA256, lists separated by spaces, like --mirror and
 --sha256.
 
+Says how much disk it needs before it starts, and after a long step what that took.
 Writes into the output folder: data-bin/ for fairseq (joined dictionary), bpe/ (the same as text, and the BPE codes),
 reference/ (plain text of valid and test for sacreBLEU) and prepare.json (what was done). download/, plain/, tokenised/
 and steps/ serve to continue: a step whose verified output is there is skipped, an interrupted one is done again.
@@ -136,6 +137,24 @@ verify_inputs() {
   done
 }
 
+# require_room TIMES MOST FILE...: end unless the disk has room for TIMES the plain text that is in these files, gzipped
+# or not, and is of MOST bytes at most.
+require_room() {
+  local times=$1 most=$2 plain=0 size file needed used free
+  for file in "${@:3}"; do
+    size=$(wc -c <"$file")
+    [[ $file != *gz ]] || size=$(gzip -l -- "$file" | awk 'NR == 2 { print $2 }')
+    plain=$((plain + size))
+  done
+  ((plain < most)) || plain=$most
+  needed=$((times * plain / 1000000))
+  used=$({ du -cks "$out"/{plain,tokenised,bpe,data-bin} 2>/dev/null || true; } | awk 'END { print int($1 / 976.6) }')
+  free=$(df -Pk "$out" | awk 'NR == 2 { print int($4 / 976.6) }')
+  printf '\nDisk: %d MB in %s, of which %d MB lie there already; %d MB are free.\n' "$needed" "$out" "$used" "$free"
+  ((needed <= used + free)) ||
+    die "the disk of $out has $free MB free and $((needed - used)) are needed; make room, or name another folder (--out)."
+}
+
 # files FOLDER SPLIT...: the names of both languages' files, in the array of that name.
 files() {
   local split language
@@ -161,6 +180,7 @@ find_raw() {
 read_raw() {
   find_raw "$raw"
   begin_steps "${files[@]}"
+  require_room 5 $((10 ** 15)) "${files[@]}"
   files plain pairs valid test
   step read "${files[@]}" "$out/plain/tokenised" -- script raw_text "$raw" --languages "${languages[@]}" \
     ${tokenised:+--tokenised "$tokenised"} ${take_bpe:+--take-bpe} --out "$out/plain"

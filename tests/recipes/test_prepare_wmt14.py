@@ -1,5 +1,6 @@
 """examples/wmt14_en_de/prepare.sh on archives in the shape of the real ones, and on one in the shape of Google's."""
 
+import itertools
 import json
 import os
 
@@ -46,6 +47,7 @@ def test_data_and_description(wmt14):
     description = json.loads((wmt14 / "prepare.json").read_text())
     assert sorted(path.name for path in (wmt14 / "download").iterdir()) == ["dev.tgz", "test-full.tgz"]
     assert description["lines"] == LINES and description["lower_case"] is False
+    assert description["steps"]["learn-bpe"]["seconds"] > 0 and "apply-bpe-train" in description["steps"]
     assert len(description["sha256"]) == 5 and description["references"] == "original"
     assert not prepare.unfinished(wmt14)
 
@@ -53,6 +55,17 @@ def test_data_and_description(wmt14):
 def test_the_real_size_is_insisted_on(wmt14_archives, tmp_path):
     sentence = prepare.refusal(RECIPE, "--archive", wmt14_archives, "--out", tmp_path)
     assert "pairs.en has 120 lines instead of the published 4520620" in sentence
+
+
+def test_a_disk_without_room_is_noticed_before_the_work(tmp_path):
+    (tmp_path / "df").write_text("#!/bin/sh\necho Filesystem 1024-blocks Used Available\necho disk 100 98 2000\n")
+    (tmp_path / "df").chmod(0o755)
+    for name in itertools.product(("train", "valid", "test"), ("en", "de")):
+        (tmp_path / ".".join(name)).write_text("a b c .\n" * 50_000)
+    words = ("--raw", tmp_path, "--out", tmp_path / "out")
+    sentence = prepare.refusal(RECIPE, *words, PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert sentence.endswith("has 2 MB free and 12 are needed; make room, or name another folder (--out).")
+    assert not (tmp_path / "out" / "plain").exists()
 
 
 def test_tokenised_raw_text(wmt14, tmp_path):

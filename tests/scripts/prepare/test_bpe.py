@@ -87,9 +87,8 @@ def test_training_pairs_are_cleaned_as_clean_pairs_does(monkeypatch, texts, code
 def test_no_pair_that_is_fit(monkeypatch, codes, tmp_path):
     for language, text in (("en", "a\n\n"), ("de", "b e d\nb\n")):
         (tmp_path / f"pairs.{language}").write_text(text)
-    with pytest.raises(
-        SystemExit, match="no sentence pair is left .1 of lengths beyond 1 to 1.5, 1 with an empty side"
-    ):
+    faults = "1 of lengths beyond 1 to 1.5, 1 with an empty side"
+    with pytest.raises(SystemExit, match=re.escape(f"no sentence pair is left ({faults})")):
         run(monkeypatch, bpe, "train", codes, tmp_path / "pairs", tmp_path / "train", *LIMITS)
     assert not list(tmp_path.glob("train*"))
 
