@@ -3,6 +3,7 @@
 import time
 
 SECONDS_BETWEEN_REPORTS = 5
+LEAST_PART = 0.02  # of the work, before which nothing is said of the rest
 
 
 class Progress:
@@ -29,8 +30,9 @@ class Progress:
         if now < self.reported + SECONDS_BETWEEN_REPORTS:
             return
         self.reported = now
-        left = (now - self.begin) * max(self.total - done, 0) / max(done, 1)
-        print(f"{self.name}: {count:,} {self.unit}, {min(done / self.total, 1):.0%}, {duration(left)} left", flush=True)
+        part = min(done / self.total, 1)
+        left = f", {duration((now - self.begin) * (1 - part) / part)} left" if part >= LEAST_PART else ""
+        print(f"{self.name}: {count:,} {self.unit}, {part:.0%}{left}", flush=True)
 
 
 def duration(seconds: float) -> str:
