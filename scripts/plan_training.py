@@ -1,4 +1,4 @@
-"""What training a recipe's models on GPUs takes: batch, days and memory, computed before any GPU is at hand.
+"""What training a recipe's models on GPUs takes: batch, hours and memory, computed before any GPU is at hand.
 
 Operations are counted (as scripts/count_flops.py does, times three for a training step), and so are the bytes that a
 forward pass keeps for the backward one. What turns them into time is assumed, and can be set: the part of a GPU's
@@ -123,8 +123,8 @@ def row(model: Costs, shares: plan.Plan, updates: int, args: argparse.Namespace)
         "seconds_of_launches": round(launching, 4),
         "seconds_of_exchange": round(exchange, 4),
         "seconds_per_update": round(seconds, 4),
-        "days": round(seconds * updates / 86_400, 2),
-        "gpu_days": round(seconds * updates * shares.processes / 86_400, 1),
+        "hours": round(seconds * updates / 3600, 1),
+        "gpu_hours": round(seconds * updates * shares.processes / 3600, 1),
         "gib_of_weights_and_optimiser": round(BYTES_A_PARAMETER * model.parameters / 2**30, 2),
         "gib_of_activations": round(activations / 2**30, 2),
         "gib_of_logits": round(LOGIT_COPIES * 4 * shares.max_tokens * VOCABULARY[args.recipe] / 2**30, 2),
@@ -144,7 +144,7 @@ def table(rows: list[dict[str, Any]]) -> str:
         "s/update",
         "bound by",
     ]
-    cells = [[*head, "days", "GPU days", "GiB a GPU"]]
+    cells = [[*head, "hours", "GPU hours", "GiB a GPU"]]
     for each in rows:
         memory = sum(value for key, value in each.items() if key.startswith("gib_"))
         cells.append(
@@ -156,7 +156,7 @@ def table(rows: list[dict[str, Any]]) -> str:
                 f"{each['updates']:,}",
                 *(f"{each[key]:g}" for key in ("epochs", "seconds_per_update")),
                 "launches" if each["seconds_of_launches"] > each["seconds_of_operations"] else "operations",
-                *(f"{each[key]:g}" for key in ("days", "gpu_days")),
+                *(f"{each[key]:g}" for key in ("hours", "gpu_hours")),
                 f"{memory:.0f}",
             ]
         )
@@ -193,7 +193,7 @@ def main() -> None:
     print(table(rows))
     if args.json:
         assumed = {key: value for key, value in vars(args).items() if key != "json"}
-        files.write_json(args.json, {"command": shlex.join(sys.argv), "assumed": assumed, "rows": rows})
+        files.write_json(args.json, {"command": shlex.join(["python", *sys.argv]), "assumed": assumed, "rows": rows})
 
 
 if __name__ == "__main__":

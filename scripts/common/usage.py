@@ -4,6 +4,7 @@ Run as a program it looks at the memory of the process of that number once a sec
 prints the peak in bytes: a thread for that would be in the way of processes that fork.
 """
 
+import contextlib
 import os
 import select
 import subprocess
@@ -72,7 +73,9 @@ def main() -> None:
     peak = memory_of_tree(int(sys.argv[1]))
     while not select.select([sys.stdin], [], [], SECONDS_BETWEEN_LOOKS)[0]:
         peak = max(peak, memory_of_tree(int(sys.argv[1])))
-    print(max(peak, memory_of_tree(int(sys.argv[1]))))
+    with contextlib.suppress(BrokenPipeError):  # of a process that failed, and asks no more
+        print(max(peak, memory_of_tree(int(sys.argv[1]))), flush=True)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,14 @@ from subword_nmt.learn_bpe import learn_bpe
 from common import command, lines, progress
 from prepare import clean_pairs, merges
 
-REMEMBERED = 500_000  # words, in each process: some 100 MB
+REMEMBERED = 4_000_000  # words in all processes together: some 900 MB
 
 
 class Segments(dict[str, str]):
-    """The pieces of words, separated by spaces; those of the first REMEMBERED words are kept."""
+    """The pieces of words, separated by spaces; those of the first words that come are kept."""
 
     def __init__(self, codes: Path) -> None:
+        self.most = REMEMBERED // lines.workers()
         try:
             with open(codes, encoding="utf-8") as file:
                 self.bpe = BPE(file)
@@ -32,7 +33,7 @@ class Segments(dict[str, str]):
     def __missing__(self, word: str) -> str:
         pieces = self.bpe.segment(word)
         self.bpe.cache.clear()
-        if len(self) < REMEMBERED:
+        if len(self) < self.most:
             self[word] = pieces
         return pieces
 

@@ -36,6 +36,16 @@ def test_a_step_keeps_what_it_took(tmp_path):
     assert taken["peak_memory_mib"] > 0 and sorted(taken) == ["peak_memory_mib", "processor_seconds", "seconds"]
 
 
+def test_a_part_that_fails_says_its_own_sentence_alone(tmp_path):
+    (tmp_path / "part.py").write_text(
+        "import sys\nfrom common import command\ncommand.run_part(lambda: sys.exit('no.'))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "scripts"), "STEP_USAGE": str(tmp_path / "usage")}
+    command = [sys.executable, tmp_path / "part.py"]
+    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, env=environment, timeout=60)
+    assert (done.returncode, done.stderr) == (1, "no.\n") and not (tmp_path / "usage").exists()
+
+
 def test_the_observer_ends_with_the_process():
     code = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'scripts')!r}); from common import usage; "
     code += "print(usage.Usage().observer.pid, flush=True); import os; os.kill(os.getpid(), 9)"

@@ -94,7 +94,8 @@ def test_no_pair_that_is_fit(monkeypatch, codes, tmp_path):
 
 
 def test_at_most_so_many_words_are_remembered(monkeypatch, codes):
-    monkeypatch.setattr(bpe, "REMEMBERED", 3)
+    monkeypatch.setenv("WORKERS", "2")
+    monkeypatch.setattr(bpe, "REMEMBERED", 6)
     segments = bpe.Segments(codes)
     segments.line("a b d e h o")
     assert len(segments) == 3 and not segments.bpe.cache
