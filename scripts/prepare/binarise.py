@@ -9,11 +9,24 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from common import command, failures, files
 
+PROGRAM = Path(__file__).with_name("preprocess.py")
+PROGRESS = re.compile(r": [\d,]+ lines, \d+%")  # of common.progress
 SAID = re.compile(r"fairseq_cli\.preprocess[ |:]*(\[.*\])")
+
+
+def told(output: TextIO) -> Iterator[str]:
+    """Yield what a program says, without its progress, which is shown."""
+    for line in output:
+        if PROGRESS.search(line):
+            print(line, end="", flush=True)
+        else:
+            yield line
 
 
 def main() -> None:
@@ -27,11 +40,11 @@ def main() -> None:
     part = args.out.with_name(f"{args.out.name}.part")
     for folder in (args.out, part):
         shutil.rmtree(folder, ignore_errors=True)
-    program = [sys.executable, "-m", "fairseq_cli.preprocess", "--destdir", part, *sys.argv[split + 1 :]]
+    program = [sys.executable, PROGRAM, "--destdir", part, *sys.argv[split + 1 :]]
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "encoding": "utf-8", "errors": "replace"}
     try:
         with command.child(program, **pipe) as process:
-            said = process.communicate()[0]  # in memory: on a full disk a log would lose the line that says so
+            said = "".join(told(process.stdout))  # in memory: on a full disk a log would lose the line that says so
         with contextlib.suppress(SystemExit):
             files.write_text(args.log, said)
         if process.returncode:
