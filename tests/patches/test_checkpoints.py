@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from fairseq.file_io import PathManager
 import sret_fairseq  # noqa: F401  (keeps checkpoints whole)
 from sret_fairseq.dictionaries import ForeignDictionary
 from sret_fairseq.model import SretTransformerModel
-from sret_fairseq.patches.checkpoints import CheckpointError
+from sret_fairseq.patches.checkpoints import CheckpointError, read
 from support import models
 from support.checkpoints import write_checkpoint
 from support.models import Task, build_sret
@@ -69,6 +70,59 @@ def test_a_flipped_bit_of_the_directory_is_noticed(tmp_path, place, bit):
     path.write_bytes(contents)
     with pytest.raises(CheckpointError, match=r"a\.pt is damaged"):
         checkpoint_utils.load_checkpoint_to_cpu(str(path))
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_damage_in_the_first_bytes(tmp_path, place):
+    """By which torch tells its formats apart."""
+    contents = bytearray(checkpoint(tmp_path / "whole.pt").read_bytes())
+    contents[place] ^= 1
+    (tmp_path / "a.pt").write_bytes(contents)
+    with pytest.raises(CheckpointError, match=r"a\.pt cannot be read: it is damaged or no checkpoint\.$"):
+        read(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("size", range(4))
+def test_files_of_a_few_bytes(tmp_path, size):
+    (tmp_path / "a.pt").write_bytes(checkpoint(tmp_path / "whole.pt").read_bytes()[:size])
+    with pytest.raises(CheckpointError, match=r"a\.pt cannot be read: it is damaged or no checkpoint\.$"):
+        read(tmp_path / "a.pt")
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "/tmp"])
+def test_what_is_no_file(path):
+    """And would be read for ever."""
+    with pytest.raises(CheckpointError, match=f"^{path} cannot be read: it is a directory or a device"):
+        read(path)
+
+
+def test_a_checkpoint_without_checksums_loads(tmp_path):
+    """Which torch writes where its user asks it to."""
+    torch.serialization.set_crc32_options(False)
+    try:
+        path = checkpoint(tmp_path / "a.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    with zipfile.ZipFile(path) as archive:
+        assert not any(entry.CRC for entry in archive.infolist() if "/data/" in entry.filename)
+    assert torch.equal(read(path)["model"]["weight"], torch.arange(1000.0))
+
+
+def test_a_zip_bomb_is_not_unpacked(tmp_path, monkeypatch):
+    """Compressed entries are refused by the directory alone; so are entries that share their bytes."""
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("an entry was read"))
+    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        monkeypatch.undo()
+        archive.writestr("a/data.pkl", bytes(10**6))
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("an entry was read"))
+    with pytest.raises(CheckpointError, match=r"a\.pt is damaged or no checkpoint \(entry of a/data\.pkl\)"):
+        read(tmp_path / "a.pt")
+    contents = bytearray(checkpoint(tmp_path / "whole.pt").read_bytes())
+    directory = contents.index(b"PK\x01\x02")
+    contents[directory + 20 : directory + 28] = (10**9).to_bytes(4, "little") * 2  # the sizes of the first entry
+    (tmp_path / "b.pt").write_bytes(contents)
+    with pytest.raises(CheckpointError, match=r"b\.pt is damaged or no checkpoint: it says that it is larger"):
+        read(tmp_path / "b.pt")
 
 
 def test_the_old_format_still_loads(tmp_path):

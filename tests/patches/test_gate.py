@@ -1,7 +1,10 @@
-"""No checkpoint runs code, by whatever path it is read; what is no whole checkpoint is refused in a sentence."""
+"""No checkpoint runs code, by whatever path it is read; contents that do not fit are refused in a sentence."""
 
 import argparse
-import zipfile
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,16 +14,23 @@ from fairseq.models.transformer import TransformerModel
 
 import average_checkpoints
 import convert_transformer_checkpoint
+import depth_report
+import export_onnx
 import hubconf
 import plot_activations
 import plot_coefficients
 import plot_landscape
+import publish
+from recipe import record
 from sret_fairseq.criterions.teacher import Teacher
 from sret_fairseq.export import bundle
 from sret_fairseq.patches import checkpoints
 from sret_fairseq.patches.checkpoints import CheckpointError, calls, read
+from sret_translate import translate
 from support.checkpoints import write_checkpoint
 from support.commands import fairseq, refusal
+from support.corpora import make_corpus
+from support.models import REPOSITORY
 from support.teachers import make_task
 from support.training import MODEL, make_data, train
 
@@ -64,9 +74,20 @@ def evil(trained, tmp_path, evidence) -> Path:
     )
 
 
+def harmless(evil: Path) -> Path:
+    """A sound checkpoint outside the folder of the evil one, such as the first of an ensemble."""
+    return changed(evil, evil.parent.parent / "sound.pt", lambda state: delattr(state["cfg"]["model"], OPTION))
+
+
 def command(name: str, *words):
     """A way of reading: a command of fairseq's; what it says."""
     return lambda evil, data: fairseq(name, data, "--user-dir", "sret_fairseq", "--cpu", *words, "--path", evil)[1]
+
+
+def ensemble(evil: Path, data: Path) -> str:
+    """Another: several checkpoints at once, of which the second is evil."""
+    both = f"{harmless(evil)}:{evil}"
+    return fairseq("generate", data, "--user-dir", "sret_fairseq", "--cpu", "--path", both)[1]
 
 
 def training(option: str):
@@ -80,14 +101,48 @@ def training(option: str):
     return run
 
 
+def paths_in(words, evil: Path, data: Path) -> list:
+    """Arguments, with EVIL, RUN (its folder), DATA and OUT for paths."""
+    paths = {"EVIL": evil, "RUN": evil.parent, "DATA": data, "OUT": evil.parent / "out"}
+    return [paths.get(word, word) for word in words]
+
+
 def script(module, *words):
-    """Another: a script; words are its arguments, with EVIL, RUN (its folder), DATA and OUT for paths."""
+    """Another: a script in Python; words are its arguments, see ``paths_in``."""
+    return lambda evil, data: refusal(module.main, *paths_in(words, evil, data))
+
+
+def bash(name: str, *words):
+    """Another: a script in Bash, with what its children say."""
 
     def run(evil, data):
-        paths = {"EVIL": evil, "RUN": evil.parent, "DATA": data, "OUT": evil.parent / "out"}
-        return refusal(module.main, *(paths.get(word, word) for word in words))
+        environment = {**os.environ, "VENV": sys.prefix, "OMP_NUM_THREADS": "1"}
+        line = ["bash", REPOSITORY / name, *paths_in(words, evil, data)]
+        done = subprocess.run(line, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert done.returncode == 1, done.stdout
+        return done.stdout
 
     return run
+
+
+def evaluation(evil: Path, data: Path) -> str:
+    """Another: evaluate.sh, on a corpus as prepare.sh leaves it."""
+    shutil.copy(harmless(evil), evil.parent / "checkpoint_last.pt")
+    corpus = make_corpus(evil.parent.parent / "corpus")
+    return bash("examples/iwslt14_de_en/evaluate.sh", "RUN", "--data", corpus, "--out", "OUT")(evil, data)
+
+
+def repair(evil: Path, data: Path) -> str:
+    """Another: a start of train.sh whose last checkpoint is damaged, and another one is not sound."""
+    last = evil.parent / "checkpoint_last.pt"
+    last.write_bytes(b"damaged")
+    with pytest.raises(SystemExit, match=f"{last} cannot be read"):
+        record.repair(evil.parent)
+    assert last.read_bytes() == b"damaged"
+    evil.replace(last)
+    with pytest.raises(SystemExit) as error:
+        record.repair(evil.parent)
+    return str(error.value).replace(str(last), str(evil))
 
 
 def call(function):
@@ -107,20 +162,31 @@ WAYS = {
     "validate": command("validate", "--task", "translation", "--valid-subset", "valid", "--max-tokens", "100"),
     "resume": training("--restore-file"),
     "finetune": training("--finetune-from-model"),
-    "ensemble": call(lambda evil, data: checkpoint_utils.load_model_ensemble([str(evil)])),
+    "load": call(lambda evil, data: checkpoint_utils.load_model_ensemble([str(evil)])),
+    "ensemble": ensemble,
     "hub": call(hubconf.sret_transformer),
     "from_pretrained": call(lambda evil, data: TransformerModel.from_pretrained(evil.parent, evil.name, str(data))),
     "teacher": call(lambda evil, data: Teacher([str(evil)], make_task())),
     "export": call(lambda evil, data: bundle.export(str(evil), str(data), str(evil.parent / "out"))),
+    "export_onnx": script(export_onnx, "EVIL", "DATA", "--out", "OUT"),
+    "sret-translate": script(translate, "EVIL", "--data", "DATA"),
     "average": script(average_checkpoints, "--inputs", "EVIL", "--output", "OUT"),
     "convert": script(convert_transformer_checkpoint, "--input", "EVIL", "--output", "OUT"),
     "plot_coefficients": script(plot_coefficients, "RUN", "--out", "OUT"),
     "plot_activations": script(plot_activations, "EVIL", "DATA", "--out", "OUT"),
     "plot_landscape": script(plot_landscape, "EVIL", "DATA", "--out", "OUT"),
+    "depth_report": script(depth_report, "EVIL", "DATA", "--out", "OUT"),
+    "publish": script(publish, "EVIL", "DATA", "--sentencepiece", "EVIL", "--reference", "EVIL", "--out", "OUT"),
+    "repair": repair,
+    "evaluate": evaluation,
+    "sequence_distillation": bash("scripts/sequence_distillation.sh", "EVIL", "DATA", "--out", "OUT", "--", "--cpu"),
 }
+IN_PROCESSES = ("evaluate", "sequence_distillation")  # of their own, each of which imports torch
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=[pytest.mark.slow] if way in IN_PROCESSES else []) for way in WAYS]
+)
 def test_text_is_not_run(way, evil, data, evidence):
     """A sentence names the file and the option."""
     said = WAYS[way](evil, data)
@@ -201,56 +267,3 @@ def test_contents_that_do_not_fit(kind, trained, data, tmp_path):
         checkpoint_utils.load_model_ensemble([str(path)], {"data": str(data)})
     status, said = fairseq("generate", data, "--user-dir", "sret_fairseq", "--cpu", "--path", path)
     assert status == 1 and str(path) in said and "Traceback" not in said and "weights_only" not in said
-
-
-@pytest.mark.parametrize("place", range(4))
-def test_damage_in_the_first_bytes(trained, tmp_path, place):
-    """By which torch tells its formats apart."""
-    contents = bytearray(trained.read_bytes())
-    contents[place] ^= 1
-    (tmp_path / "a.pt").write_bytes(contents)
-    with pytest.raises(CheckpointError, match=r"a\.pt cannot be read: it is damaged or no checkpoint\.$"):
-        read(tmp_path / "a.pt")
-
-
-@pytest.mark.parametrize("size", range(4))
-def test_files_of_a_few_bytes(trained, tmp_path, size):
-    (tmp_path / "a.pt").write_bytes(trained.read_bytes()[:size])
-    with pytest.raises(CheckpointError, match=r"a\.pt cannot be read: it is damaged or no checkpoint\.$"):
-        read(tmp_path / "a.pt")
-
-
-@pytest.mark.parametrize("path", ["/dev/zero", "/tmp"])
-def test_what_is_no_file(path):
-    """And would be read for ever."""
-    with pytest.raises(CheckpointError, match=f"^{path} cannot be read: it is a directory or a device"):
-        read(path)
-
-
-def test_a_checkpoint_without_checksums_loads(trained, tmp_path):
-    """Which torch writes where its user asks it to."""
-    torch.serialization.set_crc32_options(False)
-    try:
-        path = changed(trained, tmp_path / "a.pt", lambda state: None)
-    finally:
-        torch.serialization.set_crc32_options(True)
-    with zipfile.ZipFile(path) as archive:
-        assert not any(entry.CRC for entry in archive.infolist() if "/data/" in entry.filename)
-    assert read(path)["model"].keys() == read(trained)["model"].keys()
-
-
-def test_a_zip_bomb_is_not_unpacked(trained, tmp_path, monkeypatch):
-    """Compressed entries are refused by the directory alone; so are entries that share their bytes."""
-    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("an entry was read"))
-    with zipfile.ZipFile(tmp_path / "a.pt", "w", zipfile.ZIP_DEFLATED) as archive:
-        monkeypatch.undo()
-        archive.writestr("a/data.pkl", bytes(10**6))
-    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("an entry was read"))
-    with pytest.raises(CheckpointError, match=r"a\.pt is damaged or no checkpoint \(entry of a/data\.pkl\)"):
-        read(tmp_path / "a.pt")
-    contents = bytearray(trained.read_bytes())
-    directory = contents.index(b"PK\x01\x02")
-    contents[directory + 20 : directory + 28] = (10**9).to_bytes(4, "little") * 2  # the sizes of the first entry
-    (tmp_path / "b.pt").write_bytes(contents)
-    with pytest.raises(CheckpointError, match=r"b\.pt is damaged or no checkpoint: it says that it is larger"):
-        read(tmp_path / "b.pt")
