@@ -8,7 +8,6 @@ Nothing in the folder changes unless all of it succeeds.
 
 import argparse
 import shutil
-import tempfile
 from datetime import date
 from pathlib import Path, PurePath
 from typing import Any
@@ -133,7 +132,7 @@ def main() -> None:
     files.output_folder(args.out)
     card(args.out / "README.md", "")  # is it fit to take the table? Before the work rather than after it
     checkpoints.package_file("patches/safe_globals.py")["allow_fairseq_globals"]()
-    with tempfile.TemporaryDirectory(dir=args.out) as temporary:
+    with files.package_file("temporary.py")["beside"](str(args.out / "new"), folder=True) as temporary:
         folder = Path(temporary)
         checkpoint = small(args.checkpoint)
         checkpoints.save(checkpoint, folder / "model.pt")

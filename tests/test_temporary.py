@@ -26,6 +26,8 @@ def test_what_a_killed_script_left_goes_with_the_next_writing(tmp_path):
     assert child.exitcode == -signal.SIGKILL and path.read_text() == "old"
     (abandoned,) = tmp_path.glob("*.tmp")
     others = [tmp_path / name for name in ("a[1].json.12345678.tmp", "a1.json.12345678.tmp", "a[1].json.tmp")]
+    named_like_one = tmp_path / "a[1].json.whatever.tmp"
+    named_like_one.touch()
     for other in others:
         other.touch()
     with open(others[0], "rb") as file:
@@ -33,7 +35,18 @@ def test_what_a_killed_script_left_goes_with_the_next_writing(tmp_path):
         files.write_text(path, "new")
     assert path.read_text() == "new" and not abandoned.exists() and all(other.exists() for other in others)
     files.write_text(path, "newer")
-    assert [other.exists() for other in others] == [False, True, True]
+    assert [other.exists() for other in others] == [False, True, True] and named_like_one.exists()
+
+
+def test_folders_are_cleared_alike(tmp_path):
+    """What a killed process left goes, with all that is in it; what is at work stays, and what was moved is kept."""
+    abandoned, path = tmp_path / "out.0123abcd.tmp", str(tmp_path / "out")
+    (abandoned / "deeper").mkdir(parents=True)
+    with temporary.beside(path, folder=True) as first, temporary.beside(path, folder=True) as second:
+        assert not abandoned.exists() and os.path.isdir(first) and os.path.isdir(second) and first != second
+        os.mkdir(os.path.join(first, "kept"))
+        os.rename(first, path)
+    assert os.listdir(tmp_path) == ["out"] and os.listdir(path) == ["kept"]
 
 
 def test_a_file_that_was_removed_before_it_was_locked(tmp_path, monkeypatch):

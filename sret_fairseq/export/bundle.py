@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, NamedTuple, Optional
@@ -17,6 +16,7 @@ from sret_fairseq.export.graph import OPSET, Weights
 from sret_fairseq.export.single_file import single_file
 from sret_fairseq.model import SretTransformerModel
 from sret_fairseq.summary import summary_lines
+from sret_fairseq.temporary import beside
 from sret_translate.bundle import FORMAT, VERSION, Bundle, checksum
 from sret_translate.segmentation import BPE_CODES, MOSES_OPTIONS, PIECES_MODEL
 
@@ -211,21 +211,20 @@ def write_config(folder: Path, config: Dict[str, Any]) -> None:
 def new_folder(out: Path) -> Iterator[Path]:
     """A temporary folder that becomes ``out`` once all is written. Only another bundle is replaced.
 
+    What a killed export left beside it goes with the next one.
+
     Raises:
         OptionError: ``out`` is something else, or cannot be written.
     """
     out = out.resolve()
     empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
     require(empty or (out / "config.json").is_file(), f"--out {out} exists and is no bundle; name another.", "export")
-    temporary, old = (out.with_name(f"{out.name}.{os.getpid()}.{kind}") for kind in ("tmp", "old"))
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if out.exists():
-            out.rename(old)
-        temporary.rename(out)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with beside(str(out), folder=True) as new, beside(str(out), folder=True) as old:
+            yield Path(new)
+            if out.exists():
+                out.rename(old)
+            Path(new).rename(out)
     except OSError as error:
         require(False, f"--out {out} cannot be written: {error.strerror or error}.", "export")
-    finally:
-        for folder in (temporary, old):
-            shutil.rmtree(folder, ignore_errors=True)

@@ -66,3 +66,14 @@ def test_int8_says_how_far_it_is_from_the_model(tmp_path):
     sizes = [(tmp_path / name / "weights.bin").stat().st_size for name in ("small", "whole")]
     assert sizes[0] < 0.5 * sizes[1]  # so small a model has many coefficients and biases, which stay whole
     assert Bundle(str(tmp_path / "small")).config["int8"] is True
+
+
+def test_what_a_killed_export_left_goes_with_the_next(tmp_path):
+    """And nothing else: neither the bundle that is replaced nor a folder of another's."""
+    (tmp_path / "bundle.01234567.tmp").mkdir()
+    (tmp_path / "bundle.01234567.tmp" / "encoder.onnx").touch()
+    (tmp_path / "bundle.tmp").mkdir()
+    for _ in range(2):
+        bundle.write(build_sret(), BundleTask(), tmp_path / "bundle")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "bundle.tmp"]
+    Bundle(str(tmp_path / "bundle"))

@@ -190,7 +190,7 @@ def test_killed_while_copying(tmp_path):
     assert (tmp_path / "last").read_text() == "old"
 
     (abandoned,) = tmp_path.glob("*.tmp")
-    other = tmp_path / "last.another1.tmp"
+    other = tmp_path / "last.12345678.tmp"
     with open(other, "w") as file:  # of a training that is at work
         fcntl.flock(file, fcntl.LOCK_EX)
         assert PathManager.copy(str(tmp_path / "new"), str(tmp_path / "last"), overwrite=True)
