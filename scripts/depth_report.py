@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common import checkpoints, command, files, output, provenance, scores, translate
+from common.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ def overrides(sides: Mapping[str, tuple[int, int]], passes: int) -> list[str]:
 
 def measure(args: argparse.Namespace, sides: Mapping[str, tuple[int, int]], passes: int) -> dict[str, Any]:
     """BLEU4 and sentences/s with so many passes."""
-    print(f"== {passes} pass{'' if passes == 1 else 'es'}", flush=True)
+    print(f"== {counted(passes, 'pass')}", flush=True)
     log = args.out / f"passes{passes}.log"
     generate_args = [*args.generate_args, *overrides(sides, passes)]
     translate.generate(args.data, args.checkpoint, args.subset, generate_args, log)

@@ -206,7 +206,7 @@ def slices_by_pass(args: Any, side: str) -> List[int]:
     )
     require(
         len(parts) <= max(passes, trained),
-        f"--{side}-slices {text} names {len(parts)} passes, but --{side}-recursions is {passes}.",
+        f"--{side}-slices {text} names {counted(len(parts), 'pass')}, but --{side}-recursions is {passes}.",
     )
     numbers = [int(part) for part in parts]
     return (numbers + [numbers[-1]] * passes)[:passes]

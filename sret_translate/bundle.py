@@ -71,9 +71,10 @@ class Bundle:
         self.segmentation = segmentation_of(self.folder, self.config)
         depths = self.config["passes"]
         self.passes = str(passes or max(depths, key=int))
+        held = f"{', '.join(depths)} pass{'' if [*depths] == ['1'] else 'es'}"
         require(
             self.passes in depths,
-            f"{folder} holds {', '.join(depths)} passes, not {self.passes}; choose one of them, or export it again.",
+            f"{folder} holds {held}, not {self.passes}; choose one of them, or export it again.",
         )
         self.encoder, self.decoder = (self.session(name, threads) for name in depths[self.passes])
 

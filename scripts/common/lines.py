@@ -21,6 +21,7 @@ from typing import Any, TextIO, TypeVar
 
 from common import command, files
 from common.progress import Progress
+from common.words import counted
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")
@@ -156,5 +157,7 @@ def map_lines(function: Callable[[list[str]], list[str]], source: Path, target: 
     with writing(target) as file:
         for batch, result in mapped(function, batches(Path(source)), source):
             if len(result) != len(batch):
-                raise SystemExit(f"{source}: {len(batch)} lines became {len(result)}, so {target} was not written.")
+                raise SystemExit(
+                    f"{source}: {counted(len(batch), 'line')} became {len(result)}, so {target} was not written."
+                )
             file.writelines(f"{line}\n" for line in result)

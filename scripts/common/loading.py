@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common import arguments, checkpoints, command, files
+from common.words import counted
 
 try:
     import torch
@@ -100,7 +101,8 @@ def collated(
     limits = utils.resolve_max_positions(task.max_positions(), model.max_positions())
     indices = task.filter_indices_by_size(indices, dataset, limits, ignore_invalid_inputs=True)
     if len(indices) == 0:
-        raise SystemExit(f"--subset {subset}: of its {len(dataset)} sentences none is asked for and short enough.")
+        sentences = counted(len(dataset), "sentence")
+        raise SystemExit(f"--subset {subset}: of its {sentences} none is asked for and short enough.")
     longest = max(dataset.num_tokens(index) for index in indices)
     rows = dataset.batch_by_size(indices, max_tokens=max(max_tokens, longest), max_sentences=max_sentences)
     return [dataset.collater([dataset[index] for index in row]) for row in rows]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import sacrebleu
 
 from common import lines
+from common.words import counted
 
 TRANSLATION = re.compile(r"D-(\d+)\t[^\t]*\t(.*)")
 SPEED = re.compile(r"Translated ([\d,]+) sentences .*\(([\d.]+) sentences/s")
@@ -135,7 +136,7 @@ def sacrebleu_reference(test_set: str, pair: str, count: int) -> tuple[list[str]
     finally:
         socket.setdefaulttimeout(None)
     if len(found) != count:
-        return None, f"{test_set} has {len(found)} lines and this test set {count}"
+        return None, f"{test_set} has {counted(len(found), 'line')} and this test set {count:,}"
     return found, None
 
 
