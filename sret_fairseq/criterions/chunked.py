@@ -13,6 +13,7 @@ from fairseq.criterions.label_smoothed_cross_entropy import (
 from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
+from sret_fairseq.criterions.logged import size_and_log
 from sret_fairseq.errors import OptionError, TrainingError, require_label_smoothing
 
 # Logits of one chunk: few enough for a CPU's caches; elsewhere enough for a large product of matrices.
@@ -160,18 +161,9 @@ class ChunkedLabelSmoothedCrossEntropy(LabelSmoothedCrossEntropyCriterion):
         assert reduce, "a loss for each token is not kept"
         features = model(**sample["net_input"], features_only=True)[0][:, self.ignore_prefix_size :]
         targets = sample["target"][:, self.ignore_prefix_size :]
-        sentences = targets.size(0)
         real = targets.ne(self.padding_idx)
         weight = model.decoder.output_projection.weight
         if not torch.is_grad_enabled():
             weight = weight.detach()  # so that validation computes no gradient of it
         loss, likelihood = ChunkedLoss.apply(features[real].to(weight.dtype), weight, targets[real], self.eps)
-        sample_size = sentences if self.sentence_avg else sample["ntokens"]
-        logged = {
-            "loss": loss.data,
-            "nll_loss": likelihood.data,
-            "ntokens": sample["ntokens"],
-            "nsentences": sentences,
-            "sample_size": sample_size,
-        }
-        return loss, sample_size, logged
+        return loss, *size_and_log(self, sample, loss, likelihood)

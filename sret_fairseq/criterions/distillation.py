@@ -23,6 +23,7 @@ from fairseq.tasks import FairseqTask
 from torch import Tensor, nn
 
 from sret_fairseq import errors
+from sret_fairseq.criterions.logged import accuracy, size_and_log
 from sret_fairseq.criterions.teacher import Teacher, has_adaptive_softmax
 from sret_fairseq.criterions.teacher_cache import TeacherCache
 from sret_fairseq.errors import TrainingError, is_number, require_label_smoothing
@@ -150,19 +151,8 @@ class SoftDistillation(LabelSmoothedCrossEntropyCriterion):
             lprobs if self.hard_weight else lprobs.detach(), target, self.eps, ignore_index=self.padding_idx
         )
         loss = (1 - self.hard_weight) * soft + self.hard_weight * hard
-        sentences = sample["target"].size(0)
-        sample_size = sentences if self.sentence_avg else sample["ntokens"]
-        logged = {
-            "loss": loss.data,
-            "nll_loss": likelihood.data,
-            "soft_loss": soft.data,
-            "ntokens": sample["ntokens"],
-            "nsentences": sentences,
-            "sample_size": sample_size,
-        }
-        if self.report_accuracy:
-            correct, total = self.compute_accuracy(model, output, sample)
-            logged.update(n_correct=utils.item(correct), total=utils.item(total))
+        sample_size, logged = size_and_log(self, sample, loss, likelihood)
+        logged.update(accuracy(self, model, output, sample), soft_loss=soft.data)
         return loss, sample_size, logged
 
     def soft_loss(self, lprobs: Tensor, sample: dict) -> Tensor:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, Dict, List, Tuple
 
 import torch
-from fairseq import utils
 from fairseq.criterions import register_criterion
 from fairseq.criterions.label_smoothed_cross_entropy import (
     LabelSmoothedCrossEntropyCriterion,
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from sret_fairseq import errors
 from sret_fairseq.criterions.distillation import soft_cross_entropy
+from sret_fairseq.criterions.logged import accuracy, size_and_log
 from sret_fairseq.criterions.teacher import has_adaptive_softmax
 from sret_fairseq.errors import TrainingError, counted, is_number, require_label_smoothing
 
@@ -116,17 +116,8 @@ class MixedDepthCriterion(LabelSmoothedCrossEntropyCriterion):
         self.check(model)
         deep = model(**sample["net_input"])
         loss, likelihood = self.compute_loss(model, deep, sample, reduce=reduce)
-        sample_size = sample["target"].size(0) if self.sentence_avg else sample["ntokens"]
-        logged = {
-            "loss": loss.data,
-            "nll_loss": likelihood.data,
-            "ntokens": sample["ntokens"],
-            "nsentences": sample["target"].size(0),
-            "sample_size": sample_size,
-        }
-        if self.report_accuracy:
-            correct, total = self.compute_accuracy(model, deep, sample)
-            logged.update(n_correct=utils.item(correct.data), total=utils.item(total.data))
+        sample_size, logged = size_and_log(self, sample, loss, likelihood)
+        logged.update(accuracy(self, model, deep, sample))
         if self.training:
             # fairseq seeds torch with the number of the update: a resumed training draws the same.
             passes = self.depths[int(torch.randint(len(self.depths), ()))]
