@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import plan_training
-from recipe import plan
-from recipe.settings import Settings
+from recipe import plan, settings
+from support.models import REPOSITORY
 
 ARGS = argparse.Namespace(
     recipe="wmt14_en_de", teraflops=100.0, utilisation=0.5, launch_microseconds=10.0, gigabytes=[100.0, 10.0]
 )
-RECIPE = Settings([], ("en", "de"), max_tokens=3584, batch_tokens=28672, max_update=100, seed=1)
+RECIPE = settings.read(REPOSITORY / "examples/wmt14_en_de/train.yaml", REPOSITORY)
 
 
 def planned(gpus, nodes=1, operations=10**9, launches=(1000, 60)):
