@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Packs what a GPU machine without a network needs (see --help).
+set -euo pipefail
+
+usage() {
+  cat <<'HELP'
+Usage: bash benchmarks/gpu_kit/pack.sh --text DIR [--out DIR] [--python 3.12] [--help]
+
+Packs what a machine with a GPU, PyTorch and pytest, but without a network, needs beside a checkout: wheels of fairseq and
+of what it requires, a corpus prepared by the recipe for small corpora, and run.sh. About a minute, 35 MB.
+
+  --text DIR      {train,valid,test}.{en,de}[.gz], as for examples/small_corpora/prepare.sh
+  --out DIR       default: gpu-kit
+  --python X.Y    the version of Python there
+HELP
+}
+
+fail() {
+  printf 'pack: %s\n' "$1" >&2
+  exit 1
+}
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+text='' out=gpu-kit version=3.12
+while (($#)); do
+  case $1 in
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    --text | --out | --python)
+      (($# >= 2)) || fail "$1 needs a value (see --help)."
+      case $1 in
+        --text) text=$2 ;;
+        --out) out=$2 ;;
+        *) version=$2 ;;
+      esac
+      shift 2
+      ;;
+    *) fail "unknown option $1 (see --help)." ;;
+  esac
+done
+[[ -d $text ]] || fail "--text must name a folder with the corpus (see --help)."
+
+# shellcheck source=scripts/common/environment.sh
+source "$here/../../scripts/common/environment.sh"
+use_environment fairseq
+mkdir -p "$out/wheels"
+platforms=()
+for tag in manylinux_2_34 manylinux_2_28 manylinux_2_27 manylinux_2_24 manylinux_2_17 manylinux2014; do
+  platforms+=(--platform "${tag}_x86_64")
+done
+"$python" -m pip download -q --no-deps --only-binary=:all: --python-version "$version" --implementation cp \
+  "${platforms[@]}" -d "$out/wheels" ve-fairseq==0.12.3 hydra-core==1.3.2 omegaconf==2.3.0 bitarray cffi \
+  sacremoses==0.2.0 tensorboardX==2.6.5 subword-nmt==0.3.8 mock==5.2.0
+"$python" -m pip wheel -q --no-deps -w "$out/wheels" antlr4-python3-runtime==4.9.3 fairscale==0.4.13
+bash "$here/../../examples/small_corpora/prepare.sh" --raw "$text" --out "$out/corpus"
+rm -rf "$out/corpus/plain"
+cp "$here/run.sh" "$out"
+git -C "$here" rev-parse HEAD >"$out/commit" || echo unknown >"$out/commit"
+du -sh "$out"
