@@ -8,7 +8,7 @@ sentencepiece. Needs the extra ``export`` of this package: onnx and onnxruntime.
 import argparse
 from pathlib import Path
 
-from common import checkpoints, loading
+from common import checkpoints, command, loading
 
 PIECES = "sentencepiece.model"
 
@@ -83,4 +83,4 @@ def report(out: Path, config: dict) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    command.run(main)
