@@ -73,5 +73,5 @@ def test_what_cannot_be_exported_is_refused_in_a_sentence(trained, tmp_path):
 def test_a_checkpoint_that_cannot_be_translated_with_is_refused_in_a_sentence(trained, tmp_path):
     checkpoint, data = trained
     assert "--data" in refusal(translate.main, checkpoint)
-    assert "cannot be loaded" in refusal(translate.main, checkpoint, "--data", tmp_path)
+    assert f"data: {tmp_path} lacks dict.xx.txt; give" in refusal(translate.main, checkpoint, "--data", tmp_path)
     assert "damaged or no checkpoint" in refusal(translate.main, REPOSITORY / "setup.py", "--data", data)
