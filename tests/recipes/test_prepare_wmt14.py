@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import shutil
 
 import pytest
 
@@ -130,3 +131,26 @@ def test_google_drive_gives_a_page_instead(tmp_path):
     sentence = prepare.refusal(RECIPE, "--google", "--out", tmp_path / "out", MIRRORS=web.as_uri())
     assert "is no whole gzip file" in sentence and "--archive" in sentence
     assert os.listdir(tmp_path / "out" / "download") == []
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-100]), "or no gzip file: get it again."),
+        (
+            lambda path: archives.pack(path, {"commoncrawl.de-en.en": ["one ."]}),
+            "there is no commoncrawl.de-en.de in the archive.",
+        ),
+        (
+            lambda path: archives.pack(path, {"commoncrawl.de-en.en": ["a"] * 2, "commoncrawl.de-en.de": ["a"] * 3}),
+            "commoncrawl.de-en.en ends before line 3 but commoncrawl.de-en.de goes on: they are not aligned.",
+        ),
+    ],
+    ids=["truncated", "without a side", "unequal sides"],
+)
+def test_bad_archives(wmt14_archives, tmp_path, spoil, words):
+    shutil.copytree(wmt14_archives, tmp_path / "archives")
+    spoil(tmp_path / "archives" / "training-parallel-commoncrawl.tgz")
+    out = tmp_path / "out"
+    assert prepare.refusal(RECIPE, "--archive", tmp_path / "archives", "--out", out).endswith(words)
+    assert not list(out.rglob("*.tmp")) and not prepare.unfinished(out)
