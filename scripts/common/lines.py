@@ -132,7 +132,8 @@ def mapped(
     except BrokenProcessPool as error:
         raise SystemExit(f"{name}: a process that worked on it was killed; is there enough memory?") from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        with contextlib.suppress(RuntimeError):  # a signal came while the pool was starting its thread
+            pool.shutdown(cancel_futures=True)
 
 
 def begin_worker(function: Callable[[list[Any]], list[Any]]) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 
 import pytest
 
@@ -48,3 +49,12 @@ def test_a_killed_process_is_noticed(monkeypatch, tmp_path):
     with pytest.raises(SystemExit, match="source: a process that worked on it was killed"):
         lines.map_lines(kill, tmp_path / "source", tmp_path / "target")
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_signal_while_the_pool_starts_ends_it_as_at_any_other_time(monkeypatch, tmp_path):
+    monkeypatch.setattr("concurrent.futures.process._ExecutorManagerThread.start", lambda thread: sys.exit(143))
+    (tmp_path / "text").write_text("line\n", encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        lines.map_lines(list, tmp_path / "text", tmp_path / "out")
+    assert ended.value.code == 143
+    assert not list(tmp_path.glob("out*"))
