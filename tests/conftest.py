@@ -1,8 +1,9 @@
 """Settings of all tests, and what several of them share."""
 
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,16 @@ os.environ["PYTHONPATH"] = str(REPOSITORY / "scripts")
 # The models are tiny: a second thread costs more than it brings, and far more on a busy machine.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)
+
+LOG_LEVEL = logging.getLogger().level
+
+
+@pytest.fixture(autouse=True)
+def log_level() -> Iterator[None]:
+    """Some scripts turn fairseq's messages off; other tests read them."""
+    yield
+    logging.getLogger().setLevel(LOG_LEVEL)
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

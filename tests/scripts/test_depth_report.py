@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import depth_report
+from common.words import counted
 from support.models import REPOSITORY
 from support.training import load, make_data, train
 
@@ -48,8 +49,8 @@ def test_every_depth(trained, tmp_path):
         log = (tmp_path / f"passes{row['passes']}.log").read_text()
         assert row["BLEU4"] == float(re.search(r"BLEU4 = ([\d.]+)", log)[1])
         assert "beam=2" in log
-        assert f"encoder: 2 distinct blocks x {row['passes']} passes" in log
-        assert f"decoder: 1 distinct blocks x {min(row['passes'], 2)} passes" in log
+        assert f"encoder: 2 distinct blocks x {counted(row['passes'], 'pass')}" in log
+        assert f"decoder: 1 distinct block x {counted(min(row['passes'], 2), 'pass')}" in log
         assert f"| {row['passes']} " in done.stdout
     with open(tmp_path / "depths.csv") as file:
         assert [row["passes"] for row in csv.DictReader(file)] == ["1", "2", "3"]

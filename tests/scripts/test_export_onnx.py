@@ -2,7 +2,6 @@
 
 import io
 import json
-import logging
 import sys
 
 import pytest
@@ -24,15 +23,6 @@ def trained(tmp_path_factory):
     data = make_data(folder)
     train(data, folder / "run", "--max-update 3 --max-epoch 1 --user-dir sret_fairseq")
     return folder / "run" / "checkpoint_last.pt", data
-
-
-@pytest.fixture(autouse=True)
-def log_level():
-    """The script turns fairseq's messages off; other tests read them."""
-    level = logging.getLogger().level
-    yield
-    logging.getLogger().setLevel(level)
-    logging.disable(logging.NOTSET)
 
 
 def call(monkeypatch, main, *args, text: str = "") -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-import logging
 import sys
 
 import numpy as np
@@ -15,14 +14,6 @@ from support.models import COMBINATIONS, build_fairseq, build_sret, copy_fairseq
 from support.training import MODEL, assert_same_weights, train
 
 PRE_NORM = {"encoder_normalize_before": True, "decoder_normalize_before": True}
-
-
-@pytest.fixture(autouse=True)
-def log_level():
-    """The script turns fairseq's messages off; other tests read them."""
-    level = logging.getLogger().level
-    yield
-    logging.getLogger().setLevel(level)
 
 
 def batch(sizes, left=True, longer=0):
@@ -188,7 +179,7 @@ def test_command(run, data, checkpoint, capsys):
     assert "10 applications over 12 sentences of valid" in capsys.readouterr().out
     assert run("--sentences", 12) == rows != run("--sentences", 3)
     alone = run("--index", 4)
-    assert "over 1 sentences" in capsys.readouterr().out
+    assert "over 1 sentence of" in capsys.readouterr().out
     model, task = loading.load(checkpoint, data)
     task.load_dataset("valid")
     sample = task.dataset("valid").collater([task.dataset("valid")[4]])

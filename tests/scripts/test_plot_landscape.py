@@ -1,7 +1,6 @@
 """scripts/plot_landscape.py: directions by hand, the loss of fairseq's validation, and the model left as it was."""
 
 import csv
-import logging
 import math
 import shutil
 import sys
@@ -34,14 +33,6 @@ def checkpoints(data, tmp_path_factory):
         meters = {key: meter["val"] for _, key, _, meter in state["extra_state"]["metrics"]["valid"] if "val" in meter}
         found[name] = folder / "checkpoint_last.pt", float(meters.get("nll_loss", meters["loss"]))
     return found
-
-
-@pytest.fixture(autouse=True)
-def log_level():
-    """The script turns fairseq's messages off; other tests read them."""
-    level = logging.getLogger().level
-    yield
-    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture
