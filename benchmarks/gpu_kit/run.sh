@@ -51,8 +51,8 @@ part() {
     return
   fi
   say "$* (at most $most s)"
-  timeout --kill-after=5 "$most" "$@" >>"$OUT/full.txt" 2>&1 || status=$?
-  tail -n 60 "$OUT/full.txt" | grep -v -e Warning -e warnings.warn | tee -a "$OUT/log.txt" || true
+  timeout --kill-after=5 "$most" "$@" > >(tee -a "$OUT/full.txt" >"$work/part") 2>&1 || status=$?
+  tail -n 60 "$work/part" | grep -v -e Warning -e warnings.warn | tee -a "$OUT/log.txt" || true
   if ((status)); then say "STATUS $status: $*"; fi
 }
 
