@@ -12,12 +12,15 @@ import gzip
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "scripts"))  # it is called without run.sh
+from common import arguments, files
 
 LANGUAGES = ("en", "de")
 PAIRS = 4_520_620
@@ -188,17 +191,13 @@ def translated(
 @contextlib.contextmanager
 def packing(path: Path) -> Iterator[tarfile.TarFile]:
     """Give a gzipped tar archive to add to, under another name until it is whole; without times, so always the same."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        with (
-            open(temporary, "wb") as file,
-            gzip.GzipFile("", "wb", 1, file, mtime=0) as packed,
-            tarfile.open(fileobj=packed, mode="w") as archive,
-        ):
-            yield archive
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        files.atomic(path) as temporary,
+        open(temporary, "wb") as file,
+        gzip.GzipFile("", "wb", 1, file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as archive,
+    ):
+        yield archive
 
 
 def add(archive: tarfile.TarFile, name: str, file: BinaryIO) -> None:
@@ -238,12 +237,12 @@ def write(out: Path, pairs: int, seed: int, newstest: Path | None) -> None:
         size = left if corpus is CORPORA[-1] else round(pairs * corpus.share)
         left -= size
         with contextlib.ExitStack() as stack:
-            files = {la: stack.enter_context(tempfile.TemporaryFile(dir=out)) for la in LANGUAGES}
+            sides = {la: stack.enter_context(tempfile.TemporaryFile(dir=out)) for la in LANGUAGES}
             for texts in draw(corpus, words, total, size, [seed, number]):
                 for language, text in texts.items():
-                    files[language].write(text)
+                    sides[language].write(text)
             archive = stack.enter_context(packing(out / corpus.archive))
-            for language, file in files.items():
+            for language, file in sides.items():
                 add(archive, f"{corpus.member}.{language}", file)
         print(f"{corpus.archive}: {size:,} pairs", flush=True)
     plain = Corpus("", "", 0, 0, 0.0002)
@@ -257,23 +256,12 @@ def write(out: Path, pairs: int, seed: int, newstest: Path | None) -> None:
                     add(archive, member, file)
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """A whole number for argparse."""
-
-    def number(word: str) -> int:
-        if not (word.isascii() and word.isdigit() and int(word) >= least):
-            raise argparse.ArgumentTypeError(f"{word!r} is not a whole number of at least {least}")
-        return int(word)
-
-    return number
-
-
 def main() -> int | str:
     """Run the command line; what it returns is for sys.exit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--pairs", type=at_least(100), default=PAIRS, metavar="N", help=f"default: {PAIRS:,}")
-    parser.add_argument("--seed", type=at_least(0), default=1, metavar="S", help="default: 1")
+    parser.add_argument("--pairs", type=arguments.at_least(100), default=PAIRS, metavar="N", help=f"default: {PAIRS:,}")
+    parser.add_argument("--seed", type=arguments.at_least(0), default=1, metavar="S", help="default: 1")
     parser.add_argument("--newstest", type=Path, metavar="DIR", help="take newstest201{3,4}.{en,de}[.gz] from there")
     args = parser.parse_args()
     try:
