@@ -81,28 +81,12 @@ def child(args: Sequence[object], **options: Any) -> Iterator[subprocess.Popen]:
 
 def end_group(process: subprocess.Popen) -> None:
     """End a child with all that it started: politely, then by force, also what has groups of its own."""
-    started = descendants(process.pid)
+    started = usage.descendants(process.pid)
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):
             os.killpg(process.pid, number)
             process.wait(SECONDS_TO_END)
     send(signal.SIGKILL, started)
-
-
-def descendants(process: int) -> list[int]:
-    """The processes that one started, and those that they started; on Linux.
-
-    A process group does not hold them all: torchrun gives each of its processes a session of its own.
-    """
-    children: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended
-            parent = int(path.read_text(errors="replace").rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(path.parent.name))
-    found = [process]
-    for each in found:  # which grows
-        found += children.get(each, [])
-    return found[1:]
 
 
 def send(number: signal.Signals, processes: Iterable[int]) -> None:

@@ -17,16 +17,25 @@ from typing import Any
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
-def memory_of_tree(root: int) -> int:
-    """Bytes that a process and its descendants occupy but for this one, shared pages counted once; 0 outside Linux."""
+def descendants(process: int) -> list[int]:
+    """The processes that one started, and those that they started; on Linux.
+
+    A process group does not hold them all: torchrun gives each of its processes a session of its own.
+    """
     children = defaultdict(list)
     for path in Path("/proc").glob("[0-9]*/stat"):
         if text := read(path):
             children[int(text.rpartition(")")[2].split()[1])].append(int(path.parent.name))
-    total, waiting = 0, [root]
-    while waiting:
-        process = waiting.pop()
-        waiting += [child for child in children[process] if child != os.getpid()]
+    found = [process]
+    for each in found:  # which grows
+        found += children[each]
+    return found[1:]
+
+
+def memory_of_tree(root: int) -> int:
+    """Bytes that a process and its descendants occupy but for this one, shared pages counted once; 0 outside Linux."""
+    total = 0
+    for process in [root, *(each for each in descendants(root) if each != os.getpid())]:
         for line in read(Path(f"/proc/{process}/smaps_rollup")).splitlines():
             if line.startswith("Pss:"):
                 total += int(line.split()[1]) * 1024
@@ -36,7 +45,7 @@ def memory_of_tree(root: int) -> int:
 def read(path: Path) -> str:
     """A file of /proc, empty for a process that has ended."""
     try:
-        return path.read_text()
+        return path.read_text(errors="replace")
     except OSError:
         return ""
 

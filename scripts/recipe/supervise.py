@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from common import command, files
+from common import command, files, usage
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)  # end a training after the current update
 END_SIGNALS = (signal.SIGINT, signal.SIGHUP)  # end it at once
@@ -95,4 +95,4 @@ def run(program: Sequence[str], read: Callable[[str], None], locks: Sequence[int
 
 def tell(process: subprocess.Popen) -> None:
     """Ask all processes of a training to end after the current update."""
-    command.send(signal.SIGUSR1, [process.pid, *command.descendants(process.pid)])
+    command.send(signal.SIGUSR1, [process.pid, *usage.descendants(process.pid)])
