@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from sret_fairseq.layers import beams
 from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.decoder_slices import decoder_layouts
-from sret_fairseq.layers.layout import applications, padding_keys
+from sret_fairseq.layers.layout import Layout, applications, padding_keys
 from sret_fairseq.layers.recursion import RecursionGroup, wrap_for_fairseq
-from sret_fairseq.layers.residual import ReadsPlainNumbers
+from sret_fairseq.layers.step import GroupStep, steps_of
 from sret_fairseq.options import group_count, slices_by_pass
 
 
-class SretDecoder(ReadsPlainNumbers, TransformerDecoderBase):
+class SretDecoder(TransformerDecoderBase):
     """``--decoder-layers`` blocks in groups of ``--decoder-recursion-span``, looped ``--decoder-recursions`` times.
 
     Args:
@@ -27,6 +27,9 @@ class SretDecoder(ReadsPlainNumbers, TransformerDecoderBase):
         embed_tokens: the target embedding.
         no_encoder_attn: leave out the cross-attention.
     """
+
+    takes_steps = False
+    steps: Optional[List[GroupStep]] = None  # of the translation that runs
 
     def __init__(self, args: Any, dictionary: Dictionary, embed_tokens: nn.Embedding, no_encoder_attn: bool = False):
         cfg = TransformerConfig.from_namespace(args)
@@ -45,6 +48,28 @@ class SretDecoder(ReadsPlainNumbers, TransformerDecoderBase):
     def build_decoder_layer(self, cfg: Any, no_encoder_attn: bool = False) -> nn.Module:
         """One recursion group."""
         return wrap_for_fairseq(RecursionGroup(cfg, "decoder", cross_attention=not no_encoder_attn), cfg)
+
+    def make_generation_fast_(self, **_: Any) -> None:
+        """Translate in steps on plain tensors from now on, see layers/step.py; fairseq calls this before it does so."""
+        self.takes_steps = True
+
+    @torch.jit.unused
+    def begin(self) -> None:
+        """A translation begins: take the weights as they are now."""
+        wanted = self.takes_steps and not torch.is_grad_enabled()
+        self.steps = steps_of(self.layers, self.passes * self.span) if wanted else None
+
+    @torch.jit.unused
+    def may_step(self) -> bool:
+        """Whether steps stand for the layers now."""
+        return self.steps is not None and not torch.is_grad_enabled()
+
+    @torch.jit.unused
+    def step(
+        self, group: int, x: Tensor, layouts: List[Layout], memory: Memory, need_weights: bool
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        """What the recursion group of this number would compute."""
+        return self.steps[group](x, layouts, memory, need_weights)
 
     def embed(self, tokens: Tensor, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]) -> Tensor:
         """The stream before the first group: (B, T) -> (T, B, C), T = 1 in incremental decoding."""
@@ -113,8 +138,6 @@ class SretDecoder(ReadsPlainNumbers, TransformerDecoderBase):
         if encoder_out is not None and len(encoder_out["encoder_padding_mask"]) > 0:
             encoder_padding_mask = encoder_out["encoder_padding_mask"][0]
         rows, length = prev_output_tokens.shape
-        if not torch.jit.is_scripting() and (incremental_state is None or "beams" not in incremental_state):
-            self.read_coefficients()
 
         x = self.embed(prev_output_tokens, incremental_state)
         ancestors: Optional[Tensor] = None
@@ -123,6 +146,8 @@ class SretDecoder(ReadsPlainNumbers, TransformerDecoderBase):
             if "beams" not in incremental_state:
                 beam = beams.beam_size(encoder_out, rows)
                 incremental_state["beams"] = beams.start(rows, beam, encoder_padding_mask, x)
+                if not torch.jit.is_scripting():
+                    self.begin()
             entry = incremental_state["beams"]
             encoder_mask, ancestors = entry["encoder_mask"], entry["ancestors"]
             assert ancestors is not None
@@ -150,7 +175,11 @@ class SretDecoder(ReadsPlainNumbers, TransformerDecoderBase):
         wanted = last if alignment_layer is None else alignment_layer
         memory, count = Memory(encoded, encoder_mask, incremental_state), self.passes * self.span
         for index, layer in enumerate(self.layers):
-            x, weights = layer(x, layouts[index * count : (index + 1) * count], memory, index == wanted)
+            part = layouts[index * count : (index + 1) * count]
+            if not torch.jit.is_scripting() and ancestors is not None and self.may_step():
+                x, weights = self.step(index, x, part, memory, index == wanted)
+            else:
+                x, weights = layer(x, part, memory, index == wanted)
             inner_states.append(x)
             if weights is not None:
                 heads = weights if alignment_heads is None else weights[:, :alignment_heads]

@@ -12,14 +12,13 @@ from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.encoder_slices import encoder_layouts
 from sret_fairseq.layers.layout import applications
 from sret_fairseq.layers.recursion import RecursionGroup, wrap_for_fairseq
-from sret_fairseq.layers.residual import ReadsPlainNumbers
 from sret_fairseq.options import group_count, slices_by_pass
 
 # In batches of shorter sentences, moving the tokens into slices costs more than the smaller attention saves.
 GATHER_FROM = 96
 
 
-class SretEncoder(ReadsPlainNumbers, TransformerEncoderBase):
+class SretEncoder(TransformerEncoderBase):
     """``--encoder-layers`` blocks in groups of ``--encoder-recursion-span``, looped ``--encoder-recursions`` times.
 
     Args:
@@ -67,8 +66,6 @@ class SretEncoder(ReadsPlainNumbers, TransformerEncoderBase):
             ``sentences`` [(B,)], a number for each, by which its copies are known later; no two calls give the same,
             so that outputs may be joined.
         """
-        if not torch.jit.is_scripting():
-            self.read_coefficients()
         padding_mask = src_tokens.eq(self.padding_idx)
         x, embedding = self.forward_embedding(src_tokens, token_embeddings)
         # Whether there is any padding is not asked: a GPU would have to finish first.

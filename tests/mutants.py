@@ -38,6 +38,7 @@ class Mutant(NamedTuple):
 
 
 ATTENTION, BEAMS, RESIDUAL = "layers/attention.py", "layers/beams.py", "layers/residual.py"
+STEP = "layers/step.py"
 LAYOUT, ENCODER_SLICES, DECODER_SLICES = "layers/layout.py", "layers/encoder_slices.py", "layers/decoder_slices.py"
 RECURSION, PROJECTION = "layers/recursion.py", "layers/projection.py"
 CHUNKED, DISTILLATION, MIXED = "criterions/chunked.py", "criterions/distillation.py", "criterions/mixed_depth.py"
@@ -75,12 +76,19 @@ MUTANTS = [
            "layers/test_residual.py"),
     Mutant("post-norm is pre-norm", RESIDUAL, "        if self.normalize_before:\n            return x\n",
            "        return x\n", "test_model.py"),
-    Mutant("plain numbers outlive their weights", RESIDUAL, "for part in self.connections:",
-           "for part in [part for part in self.connections if part.numbers is None]:", "test_decoding.py"),
-    Mutant("c2 is not applied in one product", RESIDUAL, "beta=identity, alpha=residual", "beta=identity",
+    # A step of translating
+    Mutant("a translation takes the weights of the one before", "decoder.py", "wanted = self.takes_steps",
+           "if self.steps:\n            return\n        wanted = self.takes_steps", "test_decoding.py"),
+    Mutant("c2 is not applied in one product", STEP, "beta=self.identity, alpha=self.residual", "beta=self.identity",
            "test_decoding.py"),
-    Mutant("c2 is not applied to the bias", RESIDUAL, "rows.add_(last.bias, alpha=residual)", "rows.add_(last.bias)",
-           "test_decoding.py"),
+    Mutant("c2 is not applied to the bias", STEP, "last.bias * residual", "last.bias", "test_decoding.py"),
+    Mutant("a step has no NLL", STEP, "isinstance(projection, NonLinearProjection)", "False", "test_decoding.py"),
+    Mutant("a step is pre-norm", STEP, "        return x if self.pre_norm else torch.layer_norm(x, *self.norm)\n",
+           "        return x\n", "test_decoding.py"),
+    Mutant("steps pass over what was put into a layer's place", STEP, "type(part) in KNOWN\n", "True\n",
+           "layers/test_step.py"),
+    Mutant("steps pass over hooks", STEP, "part._forward_hooks or part._forward_pre_hooks or ", "",
+           "layers/test_step.py"),
     # Masks and slices
     Mutant("no causal mask", DECODER_SLICES, "return whole_sentences(None, causal=True)",
            "return whole_sentences(None, causal=False)", "test_model.py test_properties.py"),

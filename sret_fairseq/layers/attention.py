@@ -122,6 +122,26 @@ class SelfAttention(Attention):
 
         Args:
             x: (T, B, C), in incremental decoding the beams of each sentence: (K, B, C).
+            mask, causal, incremental_state, pass_index, past: see ``attend``.
+
+        Returns:
+            as x: what the output projection ``out_proj`` reads.
+        """
+        return self.attend(self.qkv_proj(x), mask, causal, incremental_state, pass_index, past)
+
+    def attend(
+        self,
+        projected: Tensor,
+        mask: Optional[Tensor],
+        causal: bool,
+        incremental_state: IncrementalState,
+        pass_index: int,
+        past: int,
+    ) -> Tensor:
+        """Attention of what is projected.
+
+        Args:
+            projected: (T, B, 3C), queries, keys and values; in incremental decoding (K, B, 3C).
             mask: True where attention may go, or additive, broadcastable to (B, H, T, S), S being the cached tokens
                 and T. No row may be empty.
             causal: without a mask: attend to earlier tokens only.
@@ -130,13 +150,12 @@ class SelfAttention(Attention):
             past: how many keys are cached.
 
         Returns:
-            as x: what the output projection ``out_proj`` reads.
+            (T, B, C).
         """
-        projected = self.qkv_proj(x)
         if incremental_state is None:
             query, key, value = self.split_heads(projected, 3)
         else:
-            heads = projected.view(x.size(0), x.size(1), 3, self.heads, -1).permute(1, 2, 3, 0, 4)
+            heads = projected.view(projected.size(0), projected.size(1), 3, self.heads, -1).permute(1, 2, 3, 0, 4)
             query = heads[:, 0]
             key, value = self.with_cached(incremental_state, heads[:, 1:], pass_index, past).unbind(1)
         causal = causal and mask is None
@@ -199,7 +218,18 @@ class CrossAttention(Attention):
         Returns:
             (T, B, C): what the output projection ``out_proj`` reads; and the weights (B, H, T, S) or None.
         """
-        query = self.split_heads(self.q_proj(x), 1)[0]
+        return self.attend(self.q_proj(x), encoder_out, mask, incremental_state, need_weights)
+
+    def attend(
+        self,
+        projected: Tensor,
+        encoder_out: Tensor,
+        mask: Optional[Tensor],
+        incremental_state: IncrementalState,
+        need_weights: bool,
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        """``forward`` with queries (T, B, C) that are projected."""
+        query = self.split_heads(projected, 1)[0]
         key, value = self.keys_and_values(encoder_out, incremental_state)
         weights: Optional[Tensor] = None
         if need_weights:

@@ -63,12 +63,9 @@ class RecursionGroup(nn.Module):
     ) -> Tuple[Tensor, Optional[Tensor]]:
         """The applications from ``first`` up to ``end``."""
         weights: Optional[Tensor] = None
-        span = len(self.blocks)
         for number in range(first, end):
-            pass_index, index = number // span, number % span
-            if self.reverse and pass_index % 2 == 1:
-                index = span - 1 - index
-            wanted, row = need_weights and number == len(layouts) - 1, min(pass_index, len(self.projections) - 1)
+            pass_index, index, row = self.place(number)
+            wanted = need_weights and number == len(layouts) - 1
             if torch.jit.is_scripting():  # which calls what it picks by a number through interfaces alone
                 block: AnyBlock = self.blocks[index]
                 x, weights = block.forward(x, layouts[number], pass_index, memory, wanted)
@@ -78,6 +75,14 @@ class RecursionGroup(nn.Module):
                 x, weights = self.blocks[index](x, layouts[number], pass_index, memory, wanted)
                 x = self.projections[row][index](x)
         return x, weights
+
+    def place(self, number: int) -> Tuple[int, int, int]:
+        """Of an application: its pass, its block, and the row of the projection behind it."""
+        span = len(self.blocks)
+        pass_index, index = number // span, number % span
+        if self.reverse and pass_index % 2 == 1:
+            index = span - 1 - index
+        return pass_index, index, min(pass_index, len(self.projections) - 1)
 
     @torch.jit.unused
     def recomputed(

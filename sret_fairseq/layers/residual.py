@@ -1,6 +1,6 @@
 """Residual connections with learnable coefficients (LRC)."""
 
-from typing import Any, List, Optional, Tuple
+from typing import Any, Optional, Tuple
 
 import torch
 from fairseq.modules import LayerNorm
@@ -123,15 +123,12 @@ class ResidualCoefficients(nn.Module):
         learns_residual = design in ("both", "residual")
         self.identity = nn.Parameter(torch.zeros(passes, channels)) if learns_identity else None
         self.residual = nn.Parameter(torch.zeros(passes, channels)) if learns_residual else None
-        self.numbers: Optional[List[Tuple[float, float]]] = None  # the factors of x and f in each pass
 
     def combine(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
         """Both inputs and the result: (T, B, C). A method of its own: calling a module costs more than the sum."""
         if self.scale != 1.0 and in_16_bits(x):
             x = x.float()
         row = min(pass_index, self.passes - 1)
-        if not torch.jit.is_scripting() and self.numbers is not None and not torch.is_grad_enabled():
-            return self.sum_by_numbers(x, branch, row)
         identity, residual = self.row_of(self.identity, row), self.row_of(self.residual, row)
         learns = identity is not None or residual is not None
         if learns and self.training and not torch.jit.is_scripting():
@@ -143,15 +140,6 @@ class ResidualCoefficients(nn.Module):
         if offsets is None:
             return None
         return offsets.view(-1) if self.passes == 1 else offsets[row]
-
-    @torch.jit.unused
-    def sum_by_numbers(self, x: Tensor, branch: Tensor, row: int) -> Tensor:
-        """``scaled_sum`` with plain numbers."""
-        identity, residual = self.numbers[row]
-        x = x if identity == 1.0 else x * identity
-        if in_16_bits(x):  # in which a CPU would round alpha
-            return x + branch * residual
-        return torch.add(x, branch, alpha=residual)
 
     @torch.jit.unused
     def trained_sum(self, x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor]) -> Tensor:
@@ -187,7 +175,6 @@ class ResidualConnection(nn.Module):
         self.normalize_before = normalize_before
         self.layer_norm = LayerNorm(embed_dim, export=cfg.export)
         self.dropout = Dropout(cfg.dropout, module_name=self.__class__.__name__)
-        self.may_drop = True
         self.coefficients = ResidualCoefficients(
             cfg.residual_coefficients,
             channels=embed_dim if cfg.residual_coefficient_size == "channel" else 1,
@@ -195,10 +182,6 @@ class ResidualConnection(nn.Module):
             scale=residual_scale(cfg, passes),
         )
         self.scaled = self.coefficients.scale != 1.0
-
-    def make_generation_fast_(self, retain_dropout: bool = False, **_: Any) -> None:
-        """Spare the call of a dropout that does nothing; fairseq calls this before it translates."""
-        self.may_drop = retain_dropout
 
     def enter(self, x: Tensor) -> Tensor:
         """The input of f, x: (T, B, C) -> (T, B, C)."""
@@ -218,76 +201,8 @@ class ResidualConnection(nn.Module):
         Returns:
             (T, B, C).
         """
-        if not torch.jit.is_scripting() and self.is_one_product(x, hidden, last):
-            x = self.product(x, hidden, last, pass_index)
-        else:
-            branch = last.forward(hidden) if torch.jit.is_scripting() else last(hidden)
-            x = self.coefficients.combine(x, self.dropout(branch) if self.may_drop else branch, pass_index)
+        branch = last.forward(hidden) if torch.jit.is_scripting() else last(hidden)
+        x = self.coefficients.combine(x, self.dropout(branch), pass_index)
         if self.normalize_before:
             return x
         return self.layer_norm(x.to(self.layer_norm.weight.dtype) if self.scaled else x)
-
-    @torch.jit.unused
-    def is_one_product(self, x: Tensor, hidden: Tensor, last: LastLayer) -> bool:
-        """Whether matrix product and sum may be one operation: while translating, with a layer that is just a product.
-
-        A CPU would round the factors of 16 bits.
-        """
-        return (
-            self.coefficients.numbers is not None
-            and not self.may_drop
-            and type(last) is nn.Linear
-            and x.dtype == hidden.dtype
-            and not (x.device.type == "cpu" and in_16_bits(x))
-            and not torch.is_grad_enabled()
-            and not (last._forward_hooks or last._forward_pre_hooks)
-        )
-
-    @torch.jit.unused
-    def product(self, x: Tensor, hidden: Tensor, last: LastLayer, pass_index: int) -> Tensor:
-        """``c1 * x + c2 * (hidden W + bias)``."""
-        identity, residual = self.coefficients.numbers[min(pass_index, self.coefficients.passes - 1)]
-        rows = torch.addmm(x.flatten(0, 1), hidden.flatten(0, 1), last.weight.t(), beta=identity, alpha=residual)
-        return rows.add_(last.bias, alpha=residual).view_as(x)
-
-
-class PlainNumbers:
-    """Has the coefficients of a module read as plain numbers, which cost less at every step of a translation.
-
-    They are read at the start of every translation, in one transfer, so that a weight that was changed is seen.
-
-    Args:
-        module: an encoder or decoder.
-    """
-
-    def __init__(self, module: nn.Module):
-        connections = [part for part in module.modules() if isinstance(part, ResidualCoefficients)]
-        self.connections = [part for part in connections if part.channels == 1]
-
-    def read(self) -> None:
-        """Take them from the parameters as these are now."""
-        learnt = [offsets for part in self.connections for offsets in (part.identity, part.residual)]
-        found = [offsets.detach().flatten() for offsets in learnt if offsets is not None]
-        values = iter(torch.cat(found).tolist() if found else [])
-        for part in self.connections:
-            identity, residual = (
-                [0.0 if offsets is None else next(values) for _ in range(part.passes)]
-                for offsets in (part.identity, part.residual)
-            )
-            part.numbers = [(1 + part.scale * d1, part.scale * (1 + d2)) for d1, d2 in zip(identity, residual)]
-
-
-class ReadsPlainNumbers:
-    """What encoder and decoder share: coefficients as plain numbers, once fairseq has made them ready to translate."""
-
-    plain_numbers: Optional[PlainNumbers] = None
-
-    def make_generation_fast_(self, **_: Any) -> None:
-        """Read the coefficients as plain numbers from now on; fairseq calls this before it translates."""
-        self.plain_numbers = PlainNumbers(self)
-
-    @torch.jit.unused
-    def read_coefficients(self) -> None:
-        """Take plain numbers as the parameters are now, if they are wanted and serve."""
-        if self.plain_numbers is not None and not torch.is_grad_enabled():
-            self.plain_numbers.read()

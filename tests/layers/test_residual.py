@@ -4,14 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sret_fairseq.layers.residual import PlainNumbers, ResidualCoefficients, ScaledSum
+from sret_fairseq.layers.residual import ResidualCoefficients, ScaledSum
 from support.models import build_sret
-
-
-def with_numbers(module):
-    """The same module, of whose coefficients plain numbers are read, if they are scalars."""
-    PlainNumbers(module).read()
-    return module
 
 
 @pytest.mark.parametrize("channels", [1, 6])
@@ -19,8 +13,7 @@ def with_numbers(module):
 @pytest.mark.parametrize("design", ["both", "residual", "identity", "none"])
 @pytest.mark.parametrize("scale", [1.0, 0.25])
 def test_coefficients(design, passes, channels, scale):
-    """x + a ((c1 - 1) x + c2 f) with c = 1 + offset, a row of offsets for each pass or one for all; also as the plain
-    numbers of inference."""
+    """x + a ((c1 - 1) x + c2 f) with c = 1 + offset, a row of offsets for each pass or one for all."""
     torch.manual_seed(0)
     module = ResidualCoefficients(design, channels, passes, scale)
     assert sum(p.numel() for p in module.parameters()) == {"both": 2, "none": 0}.get(design, 1) * passes * channels
@@ -35,8 +28,6 @@ def test_coefficients(design, passes, channels, scale):
         expected = x + scale * ((c1 - 1) * x + c2 * branch)
         torch.testing.assert_close(module.combine(x, branch, pass_index), expected)
         torch.testing.assert_close(module.eval().combine(x, branch, pass_index), expected)
-        with torch.no_grad():
-            torch.testing.assert_close(with_numbers(module).combine(x, branch, pass_index), expected)
 
 
 @pytest.mark.parametrize("channels", [1, 6])
@@ -88,8 +79,8 @@ def test_reduced_precision_keeps_small_changes(dtype):
 
 @pytest.mark.parametrize("dtype, offset", [(torch.bfloat16, 0.0025), (torch.float16, 0.0003)])
 def test_reduced_precision_applies_small_changes(dtype, offset):
-    """Coefficients that 1 + d would round to 1 act as what they are: in training, gradients, evaluation and as plain
-    numbers; on average over numbers from 1 to 2, each of which is rounded."""
+    """Coefficients that 1 + d would round to 1 act as what they are: in training, gradients and evaluation; on average
+    over numbers from 1 to 2, each of which is rounded."""
     x = torch.linspace(1, 2, 4096, dtype=torch.float64).to(dtype).view(-1, 1, 1)
     nothing = torch.zeros_like(x)
     module = ResidualCoefficients("both", 1, 1).to(dtype)
@@ -106,8 +97,6 @@ def test_reduced_precision_applies_small_changes(dtype, offset):
         trained = module.train().combine(*inputs, 0)
         trained.backward(x)
         results = [trained, inputs[0].grad, inputs[1].grad, module.eval().combine(stream, branch, 0)]
-        with torch.no_grad():
-            results.append(with_numbers(module).combine(stream, branch, 0))
         for result in results:
             assert change(result) == pytest.approx(1.5 * offset, rel=0.2)
 
