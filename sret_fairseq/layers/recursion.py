@@ -11,6 +11,7 @@ from sret_fairseq.layers.block import AnyBlock, Block, Memory
 from sret_fairseq.layers.layout import Layout
 from sret_fairseq.layers.projection import AnyPassProjections, PassProjections
 from sret_fairseq.layers.recomputation import recomputed, segments
+from sret_fairseq.layers.residual import ScaledLayers
 
 
 def wrap_for_fairseq(layer: nn.Module, cfg: Any) -> nn.Module:
@@ -51,9 +52,8 @@ class RecursionGroup(nn.Module):
         Returns:
             (T, B, C), and the weights (B, H, T, S) or None.
         """
-        training = torch.is_grad_enabled() and memory.incremental_state is None
-        if self.checkpoint and training and not torch.jit.is_scripting():
-            out, weights = self.recomputed(x, layouts, memory, need_weights)
+        if torch.is_grad_enabled() and not torch.jit.is_scripting():
+            out, weights = self.trained(x, layouts, memory, need_weights)
         else:
             out, weights = self.applied(x, 0, len(layouts), layouts, memory, need_weights)
         return out.to(x.dtype), weights  # scaled residuals make the stream wider inside
@@ -85,14 +85,24 @@ class RecursionGroup(nn.Module):
         return pass_index, index, min(pass_index, len(self.projections) - 1)
 
     @torch.jit.unused
-    def recomputed(
+    def trained(
         self, x: Tensor, layouts: List[Layout], memory: Memory, need_weights: bool
     ) -> Tuple[Tensor, Optional[Tensor]]:
-        """All applications, with activation checkpointing."""
+        """All applications, such that their gradient costs less."""
+        if not self.checkpoint or memory.incremental_state is not None:
+            return self.segment(x, 0, len(layouts), layouts, memory, need_weights)
         weights: Optional[Tensor] = None
         for first, end in segments(len(layouts)):
             run = functools.partial(
-                self.applied, first=first, end=end, layouts=layouts, memory=memory, need_weights=need_weights
+                self.segment, first=first, end=end, layouts=layouts, memory=memory, need_weights=need_weights
             )
             x, weights = recomputed(run, x, self.offload)
         return x, weights
+
+    @torch.jit.unused
+    def segment(
+        self, x: Tensor, first: int, end: int, layouts: List[Layout], memory: Memory, need_weights: bool
+    ) -> Tuple[Tensor, Optional[Tensor]]:
+        """``applied``, in which a last layer is multiplied by its coefficient once for all passes."""
+        with ScaledLayers(self):
+            return self.applied(x, first, end, layouts, memory, need_weights)

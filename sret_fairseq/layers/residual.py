@@ -1,8 +1,9 @@
 """Residual connections with learnable coefficients (LRC)."""
 
-from typing import Any, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 import torch
+import torch.nn.functional as F
 from fairseq.modules import LayerNorm
 from torch import Tensor, nn
 
@@ -10,12 +11,14 @@ from sret_fairseq.layers.dropout import Dropout
 
 
 def dot(x: Tensor, y: Tensor, like: Tensor) -> Tensor:
-    """The sum of ``x * y``, (T, B, C) both, over all that shares one coefficient: (1,) or (C,), as ``like``."""
+    """The sum of ``x * y``, (..., C) both, over all that shares one coefficient: (1,) or (C,), as ``like``."""
     on_cpu_in_bfloat16 = x.dtype == torch.bfloat16 and x.device.type == "cpu"  # for which torch.dot is a slow loop
     if like.numel() == 1 and x.dtype == y.dtype and not on_cpu_in_bfloat16:
         result = torch.dot(x.flatten(), y.flatten())
-    else:  # torch adds up numbers of 16 bits in 32
-        result = (x * y).sum(dim=(0, 1) if like.numel() > 1 else (0, 1, 2))
+    elif like.numel() == 1:  # torch adds up numbers of 16 bits in 32
+        result = (x * y).sum()
+    else:
+        result = (x * y).reshape(-1, like.numel()).sum(dim=0)
     return result.to(like.dtype).view_as(like)
 
 
@@ -25,42 +28,8 @@ def in_16_bits(x: Tensor) -> bool:
 
 
 def scaled(x: Tensor, offset: Tensor) -> Tensor:
-    """``(1 + d) * x`` of x: (T, B, C) and d: (1,) or (C,). In 16 bits ``1 + d`` would be rounded to coarse steps."""
+    """``(1 + d) * x`` of x: (..., C) and d: (1,) or (C,). In 16 bits ``1 + d`` would be rounded to coarse steps."""
     return torch.addcmul(x, x, offset.to(x.dtype))
-
-
-class ScaledSum(torch.autograd.Function):
-    """``(1 + a * d1) * x + a * (1 + d2) * f``: few passes over memory, half of autograd's in float32.
-
-    d1 and d2 are (1,) or (C,), or None for a coefficient that is fixed at 1; a is a number, the scale.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor], scale: float
-    ) -> Tensor:
-        ctx.save_for_backward(None if identity is None else x, None if residual is None else branch, identity, residual)
-        ctx.dtypes, ctx.scale = (x.dtype, branch.dtype), scale
-        return scaled_sum(x, branch, identity, residual, scale)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tuple[Optional[Tensor], ...]:
-        x, branch, identity, residual = ctx.saved_tensors
-        scale = ctx.scale
-        x_gradient, branch_gradient, identity_gradient, residual_gradient = gradient, gradient, None, None
-        if identity is not None:
-            x_gradient = scaled(gradient, times(identity, scale))
-            identity_gradient = times(dot(gradient, x, identity), scale)
-        if residual is not None:
-            if scale == 1.0:
-                branch_gradient = scaled(gradient, residual)
-            else:  # in float32 at least, see ResidualCoefficients.combine
-                branch_gradient = gradient * (scale * (1 + residual.to(gradient.dtype)))
-            residual_gradient = times(dot(gradient, branch, residual), scale)
-        elif scale != 1.0:
-            branch_gradient = gradient * scale
-        x_dtype, branch_dtype = ctx.dtypes
-        return x_gradient.to(x_dtype), branch_gradient.to(branch_dtype), identity_gradient, residual_gradient, None
 
 
 def times(x: Tensor, scale: float) -> Tensor:
@@ -68,18 +37,57 @@ def times(x: Tensor, scale: float) -> Tensor:
     return x if scale == 1.0 else scale * x
 
 
-def scaled_sum(
-    x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor], scale: float
-) -> Tensor:
-    """``(1 + a * d1) * x + a * (1 + d2) * f``, all (T, B, C), in x's number format; see ScaledSum."""
-    if identity is not None:
-        x = scaled(x, times(identity, scale))
-    if residual is None:
-        return torch.add(x, branch, alpha=scale)
+def stream_sum(x: Tensor, branch: Tensor, identity: Optional[Tensor]) -> Tensor:
+    """``(1 + d1) * x + f``, all (T, B, C), in x's number format."""
     branch = branch.to(x.dtype)
+    if identity is None:
+        return x + branch
     if in_16_bits(x):
-        return torch.add(x, scaled(branch, residual), alpha=scale)
-    return torch.addcmul(x, branch, 1 + residual.to(x.dtype), value=scale)
+        return scaled(x, identity) + branch
+    return torch.addcmul(branch, x, 1 + identity.to(x.dtype))
+
+
+class StreamSum(torch.autograd.Function):
+    """``stream_sum`` with a backward of fewer passes over memory than autograd's, and with less to keep for it."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, branch: Tensor, identity: Tensor) -> Tensor:
+        ctx.save_for_backward(x, identity)
+        ctx.dtype = branch.dtype
+        return stream_sum(x, branch, identity)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
+        x, identity = ctx.saved_tensors
+        return scaled(gradient, identity), gradient.to(ctx.dtype), dot(gradient, x, identity)
+
+
+class ScaledLayer(torch.autograd.Function):
+    """``a * (1 + d2)`` times W: (C, H) and b: (C,), the last layer of a sublayer. d2 is (1,) or (C,), a a number.
+
+    So branches, which are as large as the stream, need neither be multiplied nor kept for the gradient of d2.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, bias: Tensor, residual: Tensor, scale: float) -> Tuple[Tensor, Tensor]:
+        ctx.save_for_backward(weight, bias, residual)
+        ctx.scale = scale
+        return times(scaled(weight, residual[:, None]), scale), times(scaled(bias, residual), scale)
+
+    @staticmethod
+    def backward(ctx: Any, weight_gradient: Tensor, bias_gradient: Tensor) -> Tuple[Optional[Tensor], ...]:
+        weight, bias, residual = ctx.saved_tensors
+        weight_gradient, bias_gradient = times(weight_gradient, ctx.scale), times(bias_gradient, ctx.scale)
+        by_channel = residual.numel() > 1
+        products = (
+            dot(weight_gradient.t(), weight.t(), residual) if by_channel else dot(weight_gradient, weight, residual)
+        )
+        return (
+            scaled(weight_gradient, residual[:, None]),
+            scaled(bias_gradient, residual),
+            products + dot(bias_gradient, bias, residual),
+            None,
+        )
 
 
 def residual_scale(cfg: Any, passes: int) -> float:
@@ -126,25 +134,39 @@ class ResidualCoefficients(nn.Module):
 
     def combine(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
         """Both inputs and the result: (T, B, C). A method of its own: calling a module costs more than the sum."""
-        if self.scale != 1.0 and in_16_bits(x):
-            x = x.float()
-        row = min(pass_index, self.passes - 1)
-        identity, residual = self.row_of(self.identity, row), self.row_of(self.residual, row)
-        learns = identity is not None or residual is not None
-        if learns and self.training and not torch.jit.is_scripting():
-            return self.trained_sum(x, branch, identity, residual)
-        return scaled_sum(x, branch, identity, residual, self.scale)
+        residual = self.row_of(self.residual, pass_index)
+        branch = branch if residual is None else scaled(branch.to(self.wide(x).dtype), residual)
+        return self.add(x, times(branch, self.scale), pass_index)
 
-    def row_of(self, offsets: Optional[Tensor], row: int) -> Optional[Tensor]:
+    def add(self, x: Tensor, branch: Tensor, pass_index: int) -> Tensor:
+        """The same of a branch that has its factor already."""
+        x, identity = self.wide(x), self.row_of(self.identity, pass_index)
+        identity = None if identity is None else times(identity, self.scale)
+        if identity is None or torch.jit.is_scripting():
+            return stream_sum(x, branch, identity)
+        return self.trained_sum(x, branch, identity)
+
+    @torch.jit.unused
+    def trained_sum(self, x: Tensor, branch: Tensor, identity: Tensor) -> Tensor:
+        """``stream_sum`` with a gradient of its own, which TorchScript cannot compile."""
+        return StreamSum.apply(x, branch, identity)
+
+    def scaled_layer(self, last: nn.Linear, pass_index: int) -> Tuple[Tensor, Tensor]:
+        """Weight and bias of a branch's last layer, with the branch's factor."""
+        residual = self.row_of(self.residual, pass_index)
+        if residual is None:
+            return times(last.weight, self.scale), times(last.bias, self.scale)
+        return ScaledLayer.apply(last.weight, last.bias, residual, self.scale)
+
+    def wide(self, x: Tensor) -> Tensor:
+        """x in the format of the stream."""
+        return x.float() if self.scale != 1.0 and in_16_bits(x) else x
+
+    def row_of(self, offsets: Optional[Tensor], pass_index: int) -> Optional[Tensor]:
         """The offsets of a pass: (1,) or (C,). An index would have a tensor of zeros as its gradient."""
         if offsets is None:
             return None
-        return offsets.view(-1) if self.passes == 1 else offsets[row]
-
-    @torch.jit.unused
-    def trained_sum(self, x: Tensor, branch: Tensor, identity: Optional[Tensor], residual: Optional[Tensor]) -> Tensor:
-        """``scaled_sum`` with a gradient of its own, which TorchScript cannot compile."""
-        return ScaledSum.apply(x, branch, identity, residual, self.scale)
+        return offsets.view(-1) if self.passes == 1 else offsets[min(pass_index, self.passes - 1)]
 
 
 @torch.jit.interface
@@ -169,6 +191,8 @@ class ResidualConnection(nn.Module):
         passes: how many passes the training makes.
         shared: whether all of them go through this connection, or one of them alone.
     """
+
+    layers: Optional[Dict[int, Tuple[Tensor, Tensor]]] = None  # by pass, see ScaledLayers
 
     def __init__(self, cfg: Any, embed_dim: int, normalize_before: bool, passes: int, shared: bool = True):
         super().__init__()
@@ -201,8 +225,48 @@ class ResidualConnection(nn.Module):
         Returns:
             (T, B, C).
         """
-        branch = last.forward(hidden) if torch.jit.is_scripting() else last(hidden)
-        x = self.coefficients.combine(x, self.dropout(branch), pass_index)
+        if not torch.jit.is_scripting() and self.scales(last):
+            x = self.coefficients.add(x, self.dropout(self.scaled_branch(hidden, last, pass_index)), pass_index)
+        else:
+            branch = last.forward(hidden) if torch.jit.is_scripting() else last(hidden)
+            x = self.coefficients.combine(x, self.dropout(branch), pass_index)
         if self.normalize_before:
             return x
         return self.layer_norm(x.to(self.layer_norm.weight.dtype) if self.scaled else x)
+
+    @torch.jit.unused
+    def scales(self, last: LastLayer) -> bool:
+        """Whether to multiply the last layer instead of what it computes: with gradients, if it is just a product.
+
+        Not in deep loops in 16 bits, where its gradient would be a sum of many that are rounded.
+        """
+        if self.layers is None or type(last) is not nn.Linear or last._forward_hooks or last._forward_pre_hooks:
+            return False
+        return not (self.scaled and in_16_bits(last.weight))
+
+    @torch.jit.unused
+    def scaled_branch(self, hidden: Tensor, last: LastLayer, pass_index: int) -> Tensor:
+        """``c2 * f``, by a layer that is multiplied once for all passes with this coefficient."""
+        key = pass_index if self.coefficients.passes > 1 else 0
+        if key not in self.layers:
+            self.layers[key] = self.coefficients.scaled_layer(last, pass_index)
+        return F.linear(hidden, *self.layers[key])
+
+
+class ScaledLayers:
+    """While this is entered, residual connections keep the last layers that they have multiplied by coefficients.
+
+    Args:
+        module: what contains them.
+    """
+
+    def __init__(self, module: nn.Module):
+        self.connections = [part for part in module.modules() if isinstance(part, ResidualConnection)]
+
+    def __enter__(self) -> None:
+        for connection in self.connections:
+            connection.layers = {}
+
+    def __exit__(self, *_: Any) -> None:
+        for connection in self.connections:
+            connection.layers = None

@@ -39,6 +39,7 @@ NOTHING = Memory(None, None, None)
 
 
 @pytest.mark.parametrize("name", ORDERS)
+@torch.no_grad()
 def test_encoder_order(name):
     """The encoder's groups apply blocks, projections and layouts in the order of the table."""
     settings, order = ORDERS[name]
@@ -74,6 +75,7 @@ def test_decoder_order(name):
     assert weights.shape == (2, 2, 5, 3)
 
 
+@torch.no_grad()
 def test_each_application_takes_its_own_layout():
     """Slices of 2, then 3 of the same block: the group hands layout n to application n."""
     encoder = build_sret(encoder_layers=1, encoder_slices="2,3").encoder

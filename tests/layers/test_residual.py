@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sret_fairseq.layers.residual import ResidualCoefficients, ScaledSum
+from sret_fairseq.layers.residual import ResidualCoefficients, ScaledLayer, ScaledLayers, StreamSum
 from support.models import build_sret
 
 
@@ -31,16 +31,54 @@ def test_coefficients(design, passes, channels, scale):
 
 
 @pytest.mark.parametrize("channels", [1, 6])
-@pytest.mark.parametrize("design", ["both", "residual", "identity", "none"])
-@pytest.mark.parametrize("scale", [1.0, 0.25])
-def test_gradients(design, channels, scale):
+def test_gradients_of_the_sum(channels):
     """The gradient that is written out equals the numerical one."""
     torch.manual_seed(0)
     inputs = [torch.randn(3, 2, 6, dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    offsets = [torch.randn(channels, dtype=torch.float64, requires_grad=True) for _ in range(2)]
-    identity = offsets[0] if design in ("both", "identity") else None
-    residual = offsets[1] if design in ("both", "residual") else None
-    assert torch.autograd.gradcheck(ScaledSum.apply, (*inputs, identity, residual, scale))
+    offset = torch.randn(channels, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(StreamSum.apply, (*inputs, offset))
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+@pytest.mark.parametrize("scale", [1.0, 0.25])
+def test_gradients_of_the_layer(channels, scale):
+    """The same for a last layer that is multiplied."""
+    torch.manual_seed(0)
+    shapes = (6, 4), (6,), (channels,)
+    inputs = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(ScaledLayer.apply, (*inputs, scale))
+
+
+@pytest.mark.parametrize("size", ["scalar", "channel"])
+@pytest.mark.parametrize("design", ["both", "residual", "identity", "none"])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("per_pass", [False, True])
+def test_a_multiplied_layer_is_a_multiplied_branch(design, size, scaled, per_pass):
+    """Results, gradients of every parameter, and how often a layer is multiplied: once a coefficient."""
+    options = {
+        "residual_coefficients": design,
+        "residual_coefficient_size": size,
+        "depth_scaled_residuals": scaled,
+        "residual_coefficients_per_pass": per_pass,
+        "dropout": 0.0,
+    }
+    connection = build_sret(**options).double().encoder.layers[0].blocks[0].ffn_residual
+    last = torch.nn.Linear(5, 16, dtype=torch.float64)
+    x, hidden = torch.randn(7, 2, 16, dtype=torch.float64), torch.randn(7, 2, 5, dtype=torch.float64)
+    parameters = [*connection.parameters(), *last.parameters()]
+
+    def two_passes():
+        return connection.leave(connection.leave(x, hidden, last, 0), hidden, last, 1)
+
+    with ScaledLayers(connection):
+        found = two_passes()
+        assert len(connection.layers) == (2 if per_pass else 1)
+    assert connection.layers is None
+    expected = two_passes()
+    torch.testing.assert_close(found, expected)
+    wanted = torch.autograd.grad(expected.square().sum(), parameters, allow_unused=True)
+    for gradient, other in zip(torch.autograd.grad(found.square().sum(), parameters, allow_unused=True), wanted):
+        torch.testing.assert_close(gradient, other)
 
 
 @pytest.mark.parametrize("channels", [1, 6])
