@@ -24,7 +24,7 @@ NOTES = [
 
 def variants(size: str) -> dict:
     """Options of B, by what the table calls them."""
-    named = {"no NLL": models.NO_NLL, "NLL 0.5": models.HALF_NLL, "defaults": models.B}
+    named = {"no NLL": models.NO_NLL, "NLL 1": models.WIDE_NLL, "defaults": models.B}
     for decoder_blocks in (6, 4):
         words = models.encoder_recursion(size, decoder_blocks)
         encoder_blocks = words.split("--encoder-layers ")[1].split()[0]

@@ -21,11 +21,11 @@ CHUNKED = "chunked_label_smoothed_cross_entropy"
 
 A = "--arch transformer --encoder-layers 6 --decoder-layers 6 --encoder-normalize-before --decoder-normalize-before"
 B = "--arch sret_transformer"
-HALF_NLL = f"{B} --nll-ratio 0.5"
+WIDE_NLL = f"{B} --nll-ratio 1"
 NO_NLL = f"{B} --nll-ratio 0"
 UNSLICED = f"{NO_NLL} --encoder-slices 1"
 BARE = f"{UNSLICED} --residual-coefficients none"
-VARIANTS = {"defaults": B, "NLL 0.5": HALF_NLL, "no NLL": NO_NLL, "bare (no NLL, unsliced, no LRC)": BARE}
+VARIANTS = {"defaults": B, "NLL 1": WIDE_NLL, "no NLL": NO_NLL, "bare (no NLL, unsliced, no LRC)": BARE}
 
 
 @dataclass

@@ -12,7 +12,7 @@ from benchmarks.report import Report, comparisons_report
 BF16 = "--bf16"
 # fairseq's sinusoidal positions read sizes from tensors, which are on the host whatever the model's device.
 LEARNED = "--encoder-learned-pos --decoder-learned-pos"
-VARIANTS = {"defaults": models.B, "NLL 0.5": models.HALF_NLL, "no NLL": models.NO_NLL, "bare": models.BARE}
+VARIANTS = {"defaults": models.B, "NLL 1": models.WIDE_NLL, "no NLL": models.NO_NLL, "bare": models.BARE}
 SHORT, LONG = 4, 12  # tokens of the translations whose difference tells a step; within one size of the caches
 PASS, UPDATE, STEP, WAITS = "forward and backward", "update", "decoding step", "synchronisations of a"
 GOALS = {

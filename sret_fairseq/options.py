@@ -36,7 +36,7 @@ def add_args(parser: argparse.ArgumentParser) -> None:
                         help="run every second loop of a recursion group backwards; for spans of 2 or more")
     parser.add_argument("--nll-ratio", type=float, metavar="r",
                         help="hidden width of the non-linear projection after each pass, in multiples of the width; "
-                             "0 leaves the projections out (default: 1.0)")
+                             "0 leaves the projections out (default: 0.5)")
     parser.add_argument("--residual-coefficients", choices=COEFFICIENTS,
                         help="which coefficients of c1*x + c2*f(x) are learnt: both, that of the residual branch f, "
                              "that of the identity x, or none (default: both)")
@@ -80,7 +80,7 @@ def set_defaults(args: Any) -> None:
         default(args, f"{side}_recursion_span", 1)
         default(args, f"{side}_normalize_before", True)
     default(args, "recursion_reverse", False)
-    default(args, "nll_ratio", 1.0)
+    default(args, "nll_ratio", 0.5)
     default(args, "residual_coefficients", "both")
     default(args, "residual_coefficients_per_pass", False)
     default(args, "residual_coefficient_size", "scalar")
