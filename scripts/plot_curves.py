@@ -4,6 +4,9 @@ A LOG is what fairseq-train prints, or the file of its --log-file, with --log-fo
 reports); a resumed training may have continued it. Writes curves.png, one panel for each quantity, and curves.csv, with
 the columns run, quantity, updates and value, into the folder --out. BLEU is that of --eval-bleu on the validation set;
 a panel that no log has points for is left out.
+
+Logs to which --names gives one name are trainings of one system with several seeds: drawn are their mean and a band
+from the least to the greatest value, at the updates that all of them have.
 """
 
 import argparse
@@ -16,14 +19,19 @@ from common.words import counted
 QUANTITIES = {"bleu": "BLEU", "train": "training loss", "valid": "validation loss"}
 
 
-def read(logs: Sequence[Path], names: Sequence[str]) -> dict[str, dict[str, training_log.Points]]:
-    """Return ``{name: training_log.curves(log)}``, or exit with one sentence."""
+Runs = dict[str, list[dict[str, training_log.Points]]]  # those of each system, by its name
+
+
+def read(logs: Sequence[Path], names: Sequence[str]) -> Runs:
+    """Return ``training_log.curves`` of each log under its name, or exit with one sentence."""
     if len(names) != len(logs):
         raise SystemExit(f"--names: {counted(len(names), 'name')} for {counted(len(logs), 'log')}; give each log one.")
-    if len(set(names)) < len(names):
-        raise SystemExit("Two logs have the same name: name each log once, and call each its own with --names.")
-    runs = {name: training_log.curves(log) for name, log in zip(names, logs, strict=True)}
-    for log, points in zip(logs, runs.values(), strict=True):
+    if len(set(logs)) < len(logs):
+        raise SystemExit("A log is named twice; name each log once.")
+    runs: Runs = {}
+    for log, name in zip(logs, names, strict=True):
+        points = training_log.curves(log)
+        runs.setdefault(name, []).append(points)
         if not any(points.values()):
             raise SystemExit(
                 f"{log} holds no reports of fairseq-train on --log-interval updates or a validation, as --log-format "
@@ -32,11 +40,12 @@ def read(logs: Sequence[Path], names: Sequence[str]) -> dict[str, dict[str, trai
     return runs
 
 
-def rows(runs: dict[str, dict[str, training_log.Points]]) -> list[tuple[str, str, int, float]]:
+def rows(runs: Runs) -> list[tuple[str, str, int, float]]:
     """Return the rows of curves.csv."""
     return [
         (name, title, updates, value)
-        for name, points in runs.items()
+        for name, of_system in runs.items()
+        for points in of_system
         for quantity, title in QUANTITIES.items()
         for updates, value in points[quantity]
     ]
@@ -55,7 +64,11 @@ def main() -> None:
     """Run the command line."""
     args = parse_args()
     runs = read(args.logs, args.names or list(map(str, args.logs)))
-    panels = [(quantity,) for quantity in QUANTITIES if any(points[quantity] for points in runs.values())]
+    panels = [
+        (quantity,)
+        for quantity in QUANTITIES
+        if any(points[quantity] for of_system in runs.values() for points in of_system)
+    ]
     output.picture_folder(args.out)
     output.write_csv(args.out / "curves.csv", ("run", "quantity", "updates", "value"), rows(runs))
     output.draw_curves(runs, panels, args.out / "curves.png")

@@ -6,6 +6,7 @@ matplotlib is imported where a picture is drawn, so that --help and whatever dra
 import csv
 import importlib.util
 import io
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,13 +51,24 @@ def save_figure(figure: "Figure", path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
 
 
-def draw_curves(
-    runs: Mapping[str, Mapping[str, Sequence[Sequence[float]]]], panels: Sequence[Sequence[str]], path: Path
-) -> None:
+Curves = Mapping[str, Sequence[Sequence[float]]]  # points by quantity, as training_log.curves returns them
+
+
+def across(runs: Sequence[Curves], quantity: str) -> list[tuple[float, float, float, float]]:
+    """Return updates, mean, least and greatest value of a quantity wherever each of the runs has a value."""
+    values = [dict(points[quantity]) for points in runs if points[quantity]]
+    shared = sorted(set.intersection(*map(set, values))) if values else []
+    found = [(updates, [of_run[updates] for of_run in values]) for updates in shared]
+    return [(updates, statistics.fmean(at), min(at), max(at)) for updates, at in found]
+
+
+def draw_curves(runs: Mapping[str, Sequence[Curves]], panels: Sequence[Sequence[str]], path: Path) -> None:
     """Write a picture of learning curves: BLEU, training loss and validation loss against updates.
 
+    Several runs of a system are drawn as their mean, in a band from the least to the greatest value.
+
     Args:
-        runs: ``{name: {quantity: points}}`` with what training_log.curves returns of each training.
+        runs: those of each system, by its name.
         panels: the quantities of each panel, side by side.
         path: of the PNG.
     """
@@ -64,12 +76,18 @@ def draw_curves(
     row = figure.subplots(1, len(panels), squeeze=False)
     for axes, quantities in zip(row[0], panels, strict=True):
         alone = len(quantities) == 1
-        for index, (name, points) in enumerate(runs.items()):
+        for index, (name, of_system) in enumerate(runs.items()):
             for quantity in quantities:
+                points = across(of_system, quantity)
+                if not points:
+                    continue
+                updates, means, least, greatest = zip(*points, strict=True)
                 train_style = {"alpha": 1 if alone else 0.4, "linewidth": 1}
                 style = train_style if quantity == "train" else {"marker": "o", "markersize": 3}
                 label = plain(name if alone else f"{name}, {quantity}")
-                axes.plot(*zip(*points[quantity], strict=True), color=f"C{index}", label=label, **style)
+                axes.plot(updates, means, color=f"C{index}", label=label, **style)
+                if len(of_system) > 1:
+                    axes.fill_between(updates, least, greatest, color=f"C{index}", alpha=0.2, linewidth=0)
         ylabel, title = AXES[quantities[0]]
         axes.set(xlabel="updates", ylabel=ylabel, title=title if alone else "Learning curves")
         axes.grid(alpha=0.3)

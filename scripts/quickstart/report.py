@@ -110,7 +110,7 @@ def write(
         args: the command line's options.
         seconds: that each step took in this run, which skips what an earlier one did.
     """
-    numbers = {name: system.numbers for name, system in measured.items()}
+    numbers = {name: [system.numbers] for name, system in measured.items()}
     picture, results = args.out / "learning_curves.png", args.out / "results.json"
     output.draw_curves(numbers, [("train", "valid")], picture)
     corpus = files.read_json(args.out / "corpus" / "corpus.json")

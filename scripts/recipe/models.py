@@ -44,12 +44,20 @@ def layers(encoder: int, decoder: int) -> Options:
 
 
 def large(suffix: str, small_baseline: Options, nll_ratio: float) -> Recipe:
-    """A recipe with 6+6 layers, of whose sret the NLL is as wide as the paper has it.
+    """A recipe with 6+6 layers, of whose sret the NLL is as wide as in most of the paper's models.
 
     With an NLL of this ratio 5 blocks applied twice have as many parameters as 6 layers.
     """
     five = {**both(layers=5), "nll-ratio": nll_ratio}
-    return Recipe(suffix, 6, {}, small_baseline, {"nll-ratio": 1}, five, {**five, "encoder-recursions": 3, "decoder-recursions": 1})
+    return Recipe(
+        suffix,
+        6,
+        {},
+        small_baseline,
+        {"nll-ratio": 1},
+        five,
+        {**five, "encoder-recursions": 3, "decoder-recursions": 1},
+    )
 
 
 RECIPES = {

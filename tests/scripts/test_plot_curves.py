@@ -177,9 +177,25 @@ def test_plain_reports_that_are_none(plot, tmp_path):
     ]
 
 
+def test_seeds_of_one_system(plot, panels, tmp_path):
+    """Their mean at the updates that both have, between their least and greatest; the table keeps each of them."""
+    (tmp_path / "a.log").write_text(valid(100, 5) + valid(200, 4) + valid(250, 3))
+    (tmp_path / "b.log").write_text(valid(100, 6) + valid(200, 4.5))
+    plot(tmp_path / "a.log", tmp_path / "b.log", "--names", "A", "A", "--out", tmp_path / "out")
+    assert panels == [{"Validation loss": {"A": ([100, 200], [5.5, 4.25])}}]
+    values = [(row[2], row[3]) for row in rows(tmp_path / "out")[1:]]
+    assert values == [("100", "5.0"), ("200", "4.0"), ("250", "3.0"), ("100", "6.0"), ("200", "4.5")]
+
+
+def test_a_band_between_the_least_and_the_greatest():
+    """Of runs that lack the quantity nothing is asked."""
+    runs = [{"valid": [(1, 4.0), (2, 2.0)]}, {"valid": [(1, 2.0), (2, 3.0), (3, 1.0)]}, {"valid": []}]
+    assert output.across(runs, "valid") == [(1, 3.0, 2.0, 4.0), (2, 2.5, 2.0, 3.0)]
+
+
 def test_the_quickstart_draws_both_losses_in_one_panel(panels, tmp_path):
     points = {"train": [[1, 5.0], [2, 4.0]], "valid": [[2, 4.5]], "bleu": 30.1}
-    output.draw_curves({"A": points}, [("train", "valid")], tmp_path / "picture.png")
+    output.draw_curves({"A": [points]}, [("train", "valid")], tmp_path / "picture.png")
     assert panels == [{"Learning curves": {"A, train": ([1, 2], [5, 4]), "A, valid": ([2], [4.5])}}]
 
 
@@ -187,8 +203,7 @@ def test_the_quickstart_draws_both_losses_in_one_panel(panels, tmp_path):
     "words, sentence",
     [
         (["good", "good2", "--names", "A"], "--names: 1 name for 2 logs"),
-        (["good", "good2", "--names", "A", "A"], "the same name"),
-        (["good", "good"], "Two logs have the same name: name each log once, and call each its own with --names."),
+        (["good", "good"], "A log is named twice; name each log once."),
         (["good", "nowhere"], "nowhere cannot be read: No such file or directory."),
         (["folder"], "folder cannot be read: Is a directory."),
         (["good", "none"], "none holds no reports of fairseq-train on --log-interval updates or a validation, as"),
