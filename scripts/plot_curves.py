@@ -17,8 +17,6 @@ from common import command, output, training_log
 from common.words import counted
 
 QUANTITIES = {"bleu": "BLEU", "train": "training loss", "valid": "validation loss"}
-
-
 Runs = dict[str, list[dict[str, training_log.Points]]]  # those of each system, by its name
 
 
@@ -26,7 +24,7 @@ def read(logs: Sequence[Path], names: Sequence[str]) -> Runs:
     """Return ``training_log.curves`` of each log under its name, or exit with one sentence."""
     if len(names) != len(logs):
         raise SystemExit(f"--names: {counted(len(names), 'name')} for {counted(len(logs), 'log')}; give each log one.")
-    if len(set(logs)) < len(logs):
+    if len({log.resolve() for log in logs}) < len(logs):
         raise SystemExit("A log is named twice; name each log once.")
     runs: Runs = {}
     for log, name in zip(logs, names, strict=True):
@@ -64,11 +62,9 @@ def main() -> None:
     """Run the command line."""
     args = parse_args()
     runs = read(args.logs, args.names or list(map(str, args.logs)))
-    panels = [
-        (quantity,)
-        for quantity in QUANTITIES
-        if any(points[quantity] for of_system in runs.values() for points in of_system)
-    ]
+    panels = [(quantity,) for quantity in QUANTITIES if any(output.across(runs[name], quantity) for name in runs)]
+    if not panels:
+        raise SystemExit("The logs of one name share no update of a report; train its seeds with the same intervals.")
     output.picture_folder(args.out)
     output.write_csv(args.out / "curves.csv", ("run", "quantity", "updates", "value"), rows(runs))
     output.draw_curves(runs, panels, args.out / "curves.png")

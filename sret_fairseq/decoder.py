@@ -14,7 +14,7 @@ from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.decoder_slices import decoder_layouts
 from sret_fairseq.layers.layout import Layout, applications, padding_keys
 from sret_fairseq.layers.recursion import RecursionGroup, wrap_for_fairseq
-from sret_fairseq.layers.step import GroupStep, steps_of
+from sret_fairseq.layers.step import Steps
 from sret_fairseq.options import group_count, slices_by_pass
 
 
@@ -28,8 +28,7 @@ class SretDecoder(TransformerDecoderBase):
         no_encoder_attn: leave out the cross-attention.
     """
 
-    takes_steps = False
-    steps: Optional[List[GroupStep]] = None  # of the translation that runs
+    steps = None  # a layers/step.py:Steps once translations may take them; TorchScript knows no such type
 
     def __init__(self, args: Any, dictionary: Dictionary, embed_tokens: nn.Embedding, no_encoder_attn: bool = False):
         cfg = TransformerConfig.from_namespace(args)
@@ -51,25 +50,25 @@ class SretDecoder(TransformerDecoderBase):
 
     def make_generation_fast_(self, **_: Any) -> None:
         """Translate in steps on plain tensors from now on, see layers/step.py; fairseq calls this before it does so."""
-        self.takes_steps = True
+        self.steps = Steps()
 
     @torch.jit.unused
     def begin(self) -> None:
         """A translation begins: take the weights as they are now."""
-        wanted = self.takes_steps and not torch.is_grad_enabled()
-        self.steps = steps_of(self.layers, self.passes * self.span) if wanted else None
+        if self.steps is not None:
+            self.steps.begin(self.layers, self.passes * self.span)
 
     @torch.jit.unused
-    def may_step(self) -> bool:
+    def may_step(self, x: Tensor) -> bool:
         """Whether steps stand for the layers now."""
-        return self.steps is not None and not torch.is_grad_enabled()
+        return self.steps is not None and self.steps.serve(x, self.passes * self.span)
 
     @torch.jit.unused
     def step(
         self, group: int, x: Tensor, layouts: List[Layout], memory: Memory, need_weights: bool
     ) -> Tuple[Tensor, Optional[Tensor]]:
         """What the recursion group of this number would compute."""
-        return self.steps[group](x, layouts, memory, need_weights)
+        return self.steps.groups[group](x, layouts, memory, need_weights)
 
     def embed(self, tokens: Tensor, incremental_state: Optional[Dict[str, Dict[str, Optional[Tensor]]]]) -> Tensor:
         """The stream before the first group: (B, T) -> (T, B, C), T = 1 in incremental decoding."""
@@ -176,7 +175,7 @@ class SretDecoder(TransformerDecoderBase):
         memory, count = Memory(encoded, encoder_mask, incremental_state), self.passes * self.span
         for index, layer in enumerate(self.layers):
             part = layouts[index * count : (index + 1) * count]
-            if not torch.jit.is_scripting() and ancestors is not None and self.may_step():
+            if not torch.jit.is_scripting() and ancestors is not None and self.may_step(x):
                 x, weights = self.step(index, x, part, memory, index == wanted)
             else:
                 x, weights = layer(x, part, memory, index == wanted)

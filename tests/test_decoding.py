@@ -113,7 +113,7 @@ def test_joined_outputs_of_the_encoder_are_different_sentences():
 
 @TABLE
 def test_what_fairseq_does_before_it_translates_changes_nothing(options):
-    """make_generation_fast_ folds coefficients into plain numbers and spares dropouts: the same hypotheses."""
+    """make_generation_fast_ lets the decoder take steps on plain tensors: the same hypotheses."""
     model, fast = build_sret(**options), build_sret(**options)
     fast.make_generation_fast_()
     batch = pad([source(9, seed=1), source(3, seed=2)], left=True)

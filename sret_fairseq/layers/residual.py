@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from fairseq.modules import LayerNorm
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from sret_fairseq.layers.dropout import Dropout
 
@@ -88,6 +89,12 @@ class ScaledLayer(torch.autograd.Function):
             products + dot(bias_gradient, bias, residual),
             None,
         )
+
+
+def is_plain(module: nn.Module, *kinds: type) -> bool:
+    """Whether a module is just one of these: nobody has put anything in its place, or listens to its calls."""
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return type(module) in kinds and "forward" not in vars(module) and not any(hooks) and not _has_any_global_hook()
 
 
 def residual_scale(cfg: Any, passes: int) -> float:
@@ -225,7 +232,7 @@ class ResidualConnection(nn.Module):
         Returns:
             (T, B, C).
         """
-        if not torch.jit.is_scripting() and self.scales(last):
+        if not torch.jit.is_scripting() and self.scales(hidden, last):
             x = self.coefficients.add(x, self.dropout(self.scaled_branch(hidden, last, pass_index)), pass_index)
         else:
             branch = last.forward(hidden) if torch.jit.is_scripting() else last(hidden)
@@ -235,19 +242,19 @@ class ResidualConnection(nn.Module):
         return self.layer_norm(x.to(self.layer_norm.weight.dtype) if self.scaled else x)
 
     @torch.jit.unused
-    def scales(self, last: LastLayer) -> bool:
+    def scales(self, hidden: Tensor, last: LastLayer) -> bool:
         """Whether to multiply the last layer instead of what it computes: with gradients, if it is just a product.
 
         Not in deep loops in 16 bits, where its gradient would be a sum of many that are rounded.
         """
-        if self.layers is None or type(last) is not nn.Linear or last._forward_hooks or last._forward_pre_hooks:
+        if self.layers is None or not is_plain(last, nn.Linear) or last.bias is None:
             return False
-        return not (self.scaled and in_16_bits(last.weight))
+        return not (self.scaled and in_16_bits(hidden))
 
     @torch.jit.unused
     def scaled_branch(self, hidden: Tensor, last: LastLayer, pass_index: int) -> Tensor:
         """``c2 * f``, by a layer that is multiplied once for all passes with this coefficient."""
-        key = pass_index if self.coefficients.passes > 1 else 0
+        key = min(pass_index, self.coefficients.passes - 1)
         if key not in self.layers:
             self.layers[key] = self.coefficients.scaled_layer(last, pass_index)
         return F.linear(hidden, *self.layers[key])

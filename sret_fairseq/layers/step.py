@@ -18,7 +18,7 @@ from sret_fairseq.layers.dropout import Dropout
 from sret_fairseq.layers.layout import Layout
 from sret_fairseq.layers.projection import FeedForward, NonLinearProjection, NoProjection, PassProjections
 from sret_fairseq.layers.recursion import RecursionGroup
-from sret_fairseq.layers.residual import ResidualCoefficients, ResidualConnection, in_16_bits
+from sret_fairseq.layers.residual import ResidualCoefficients, ResidualConnection, in_16_bits, is_plain
 
 # What steps stand for. A layer that was put in the place of one of these, as quantisation does, is called itself.
 KNOWN = (
@@ -31,20 +31,22 @@ Numbers = Dict[ResidualCoefficients, List[Tuple[float, float]]]
 
 def may_step(layers: nn.ModuleList) -> bool:
     """Whether ``GroupStep`` computes what these recursion groups would."""
-    return all(
-        type(part) in KNOWN
-        and not (part._forward_hooks or part._forward_pre_hooks or part.training)
-        and not (isinstance(part, FairseqDropout) and part.apply_during_inference)
-        and not (isinstance(part, ResidualCoefficients) and part.channels > 1)
-        and not (isinstance(part, nn.Linear) and rounds_factors(part.weight))
-        for layer in layers
-        for part in layer.modules()
-    )
+    return all(serves(part) for layer in layers for part in layer.modules())
 
 
-def rounds_factors(weight: Tensor) -> bool:
-    """Whether a product would round its two factors, the coefficients: a CPU does, to 16 bits."""
-    return in_16_bits(weight) and weight.device.type == "cpu"
+def serves(part: nn.Module) -> bool:
+    """Whether a step computes what this module within a recursion group would."""
+    if not is_plain(part, *KNOWN) or part.training:
+        return False
+    if isinstance(part, FairseqDropout):
+        return not part.apply_during_inference
+    if isinstance(part, ResidualCoefficients):
+        return part.channels == 1
+    if isinstance(part, nn.Linear):
+        # A CPU would round the two factors of a product, the coefficients, to 16 bits.
+        return part.bias is not None and not (in_16_bits(part.weight) and part.weight.device.type == "cpu")
+    # In 16 bits a stream of scaled residuals is wider than what reads it.
+    return not (isinstance(part, ResidualConnection) and part.scaled and in_16_bits(part.layer_norm.weight))
 
 
 def coefficients_of(layers: nn.ModuleList) -> Numbers:
@@ -200,21 +202,42 @@ class GroupStep:
         """As ``RecursionGroup.forward``, x: (K, B, C)."""
         beams, shape = x.size(0), x.shape
         x, weights = x.flatten(0, 1), None
-        for application, layout in zip(self.applications, layouts):
+        for application, layout in zip(self.applications, layouts, strict=True):
             last = application is self.applications[-1]
             x, weights = application(x, beams, layout, memory, need_weights and last)
         return x.view(shape), weights
 
 
-@torch.no_grad()
-def steps_of(layers: nn.ModuleList, applications: int) -> Optional[List[GroupStep]]:
-    """What a translation calls in place of the decoder's layers, or None where these have to be called themselves.
+class Steps:
+    """What translations call in place of the decoder's layers.
 
-    Args:
-        layers: recursion groups.
-        applications: of blocks, in each of them.
+    Attributes:
+        groups: of the translation that began last, or None where the layers have to be called themselves.
+        applications: of blocks in each of them.
     """
-    if not may_step(layers):
-        return None
-    numbers = coefficients_of(layers)
-    return [GroupStep(group, applications, numbers) for group in layers]
+
+    def __init__(self):
+        self.groups: Optional[List[GroupStep]] = None
+        self.applications = 0
+
+    def begin(self, layers: nn.ModuleList, applications: int) -> None:
+        """A translation begins: take the weights as they are now.
+
+        Args:
+            layers: recursion groups.
+            applications: of blocks, in each of them.
+        """
+        self.groups, self.applications = None, applications
+        if not torch.is_grad_enabled() and may_step(layers):
+            numbers = coefficients_of(layers)
+            self.groups = [GroupStep(group, applications, numbers) for group in layers]
+
+    def serve(self, x: Tensor, applications: int) -> bool:
+        """Whether they do now: without gradients and autocast, and unless one of another depth has begun meanwhile.
+
+        Args:
+            x: any tensor of the stream.
+            applications: as above.
+        """
+        wanted = self.groups is not None and self.applications == applications
+        return wanted and not (torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type))

@@ -81,6 +81,16 @@ def test_a_multiplied_layer_is_a_multiplied_branch(design, size, scaled, per_pas
         torch.testing.assert_close(gradient, other)
 
 
+def test_hooks_of_a_last_layer_are_called_in_training():
+    """Forward and backward, of each pass: such a layer is not multiplied."""
+    model, calls = build_sret(dropout=0.0), []
+    block = model.encoder.layers[0].blocks[0]
+    block.ffn.fc2.register_full_backward_hook(lambda *_: calls.append("backward"))
+    block.self_attn.out_proj.register_forward_hook(lambda *_: calls.append("forward"))
+    model.train().encoder(torch.tensor([[5, 6, 7, 2]]), None)["encoder_out"][0].sum().backward()
+    assert sorted(calls) == ["backward", "backward", "forward", "forward"]
+
+
 @pytest.mark.parametrize("channels", [1, 6])
 @pytest.mark.parametrize("dtypes", [(torch.float32, torch.bfloat16), (torch.bfloat16, torch.float32)])
 def test_gradients_of_mixed_precision(dtypes, channels):

@@ -204,6 +204,8 @@ def test_the_quickstart_draws_both_losses_in_one_panel(panels, tmp_path):
     [
         (["good", "good2", "--names", "A"], "--names: 1 name for 2 logs"),
         (["good", "good"], "A log is named twice; name each log once."),
+        (["good", "./good"], "A log is named twice; name each log once."),
+        (["good", "other", "--names", "A", "A"], "The logs of one name share no update of a report"),
         (["good", "nowhere"], "nowhere cannot be read: No such file or directory."),
         (["folder"], "folder cannot be read: Is a directory."),
         (["good", "none"], "none holds no reports of fairseq-train on --log-interval updates or a validation, as"),
@@ -215,6 +217,7 @@ def test_refusals(plot, tmp_path, monkeypatch, words, sentence):
     (tmp_path / "folder").mkdir()
     for name in ("good", "good2"):
         (tmp_path / name).write_text(inner(100, 8))
+    (tmp_path / "other").write_text(inner(150, 8))
     (tmp_path / "none").write_text("2026-01-02 03:04:05 | INFO | train_inner | epoch 001: 5 / 9 loss=5, nll_loss=4\n")
     (tmp_path / "binary").write_bytes(b"\x80\xff\x00\n\xfe{")
     with pytest.raises(SystemExit) as refusal:
