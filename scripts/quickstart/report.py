@@ -110,9 +110,9 @@ def write(
         args: the command line's options.
         seconds: that each step took in this run, which skips what an earlier one did.
     """
-    numbers = {name: [system.numbers] for name, system in measured.items()}
+    numbers = {name: system.numbers for name, system in measured.items()}
     picture, results = args.out / "learning_curves.png", args.out / "results.json"
-    output.draw_curves(numbers, [("train", "valid")], picture)
+    output.draw_curves({name: [of_one] for name, of_one in numbers.items()}, [("train", "valid")], picture)
     corpus = files.read_json(args.out / "corpus" / "corpus.json")
     found = {**environment(), "corpus": corpus, "systems": numbers, "samples": samples(measured, test)}
     found |= {"updates": args.updates, "seconds": dict(seconds)}
