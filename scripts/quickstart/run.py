@@ -9,6 +9,7 @@ again.
 import argparse
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -84,9 +85,10 @@ def segment(args: argparse.Namespace, corpus: Path, out: Path) -> None:
 
 
 def binarise(args: argparse.Namespace, pieces: Path, out: Path) -> None:
-    """Make fairseq's data folder."""
+    """Make fairseq's data folder, in the place of one that is older or was not finished."""
     from quickstart import systems
 
+    shutil.rmtree(out, ignore_errors=True)  # fairseq refuses a dictionary that is there
     program = [sys.executable, "-m", "fairseq_cli.preprocess", "--joined-dictionary", "--destdir", out]
     program += ["--source-lang", args.source_lang, "--target-lang", args.target_lang]
     for split in ("train", "valid", "test"):

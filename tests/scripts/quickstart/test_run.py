@@ -1,5 +1,6 @@
 """examples/quickstart.sh: refusals, and a whole run on text of one's own."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -26,6 +27,18 @@ def test_refusals(arguments, sentence, monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         run.parse_args()
     assert ended.value.code == 2 and sentence in capsys.readouterr().err
+
+
+def test_data_of_another_text_are_made_anew(tmp_path):
+    """As after an update of the project, or a run that was killed: fairseq would refuse the old dictionary."""
+    pieces, out = tmp_path / "pieces", tmp_path / "data-bin"
+    pieces.mkdir()
+    for word in ("old", "new"):
+        for split in ("train", "valid", "test"):
+            for language in ("en", "de"):
+                (pieces / f"{split}.{language}").write_text(f"{word}\n")
+        run.binarise(argparse.Namespace(source_lang="en", target_lang="de"), pieces, out)
+        assert (out / "dict.en.txt").read_text().startswith(word)
 
 
 def quickstart(*arguments: object) -> str:
