@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
-from sret_fairseq.export.check import deviation
+from sret_fairseq.export.check import deviation, of_model, samples
 from sret_translate.bundle import Bundle
 from support.bundles import write_bundle
 from support.models import COMBINATIONS
@@ -24,9 +24,11 @@ MORE = {
 
 @pytest.mark.parametrize("options", [*COMBINATIONS.values(), *MORE.values()], ids=[*COMBINATIONS, *MORE])
 def test_log_probabilities_are_those_of_the_model(options, tmp_path):
+    """To rounding: without a last norm they are several times as large as with one, and so is what is rounded."""
     model = write_bundle(tmp_path / "bundle", **options)
     graphs = Bundle(str(tmp_path / "bundle"))
-    assert deviation(model, graphs.encoder, graphs.decoder).largest < 1e-5
+    largest = float(abs(of_model(model, *samples(model))).max())
+    assert deviation(model, graphs.encoder, graphs.decoder).largest < 1e-6 * max(10, largest)
 
 
 def test_fewer_passes_are_those_of_the_model_at_fewer(tmp_path):

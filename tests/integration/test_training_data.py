@@ -46,7 +46,7 @@ def test_alignments_train_the_attention(tmp_path, caplog):
             train(
                 data,
                 tmp_path / str(weight),
-                f"--max-update 12 --load-alignments --criterion label_smoothed_cross_entropy_with_alignment "
+                f"--max-update 20 --load-alignments --criterion label_smoothed_cross_entropy_with_alignment "
                 f"--alignment-lambda {weight} --log-format json",
             )
         losses.append(float(validation(caplog)["valid_alignment_loss"]))
