@@ -144,6 +144,14 @@ def test_not_where_dropout_is_kept():
     assert model.decoder.steps.groups is None and not torch.allclose(first, second)
 
 
+def test_not_where_a_part_is_in_training():
+    """As dropout that somebody turned on by itself."""
+    model = prepared()
+    model.decoder.layers[0].blocks[0].ffn_residual.dropout.train()
+    generate(model, SOURCES)
+    assert model.decoder.steps.groups is None
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_not_in_16_bits_on_a_cpu(dtype):
     """There a product rounds the coefficients."""
