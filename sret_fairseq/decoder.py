@@ -173,9 +173,10 @@ class SretDecoder(TransformerDecoderBase):
         last = -1 if self.training and not self.alignments_are_trained else self.num_layers - 1
         wanted = last if alignment_layer is None else alignment_layer
         memory, count = Memory(encoded, encoder_mask, incremental_state), self.passes * self.span
+        steps = not torch.jit.is_scripting() and ancestors is not None and self.may_step(x)
         for index, layer in enumerate(self.layers):
             part = layouts[index * count : (index + 1) * count]
-            if not torch.jit.is_scripting() and ancestors is not None and self.may_step(x):
+            if steps and not torch.jit.is_scripting():
                 x, weights = self.step(index, x, part, memory, index == wanted)
             else:
                 x, weights = layer(x, part, memory, index == wanted)

@@ -16,9 +16,7 @@ def dot(x: Tensor, y: Tensor, like: Tensor) -> Tensor:
     on_cpu_in_bfloat16 = x.dtype == torch.bfloat16 and x.device.type == "cpu"  # for which torch.dot is a slow loop
     if like.numel() == 1 and x.dtype == y.dtype and not on_cpu_in_bfloat16:
         result = torch.dot(x.flatten(), y.flatten())
-    elif like.numel() == 1:  # torch adds up numbers of 16 bits in 32
-        result = (x * y).sum()
-    else:
+    else:  # torch adds up numbers of 16 bits in 32
         result = (x * y).reshape(-1, like.numel()).sum(dim=0)
     return result.to(like.dtype).view_as(like)
 
@@ -173,7 +171,11 @@ class ResidualCoefficients(nn.Module):
         """The offsets of a pass: (1,) or (C,). An index would have a tensor of zeros as its gradient."""
         if offsets is None:
             return None
-        return offsets.view(-1) if self.passes == 1 else offsets[min(pass_index, self.passes - 1)]
+        return offsets.view(-1) if self.passes == 1 else offsets[self.row(pass_index)]
+
+    def row(self, pass_index: int) -> int:
+        """Which coefficients a pass has."""
+        return min(pass_index, self.passes - 1)
 
 
 @torch.jit.interface
@@ -254,10 +256,10 @@ class ResidualConnection(nn.Module):
     @torch.jit.unused
     def scaled_branch(self, hidden: Tensor, last: LastLayer, pass_index: int) -> Tensor:
         """``c2 * f``, by a layer that is multiplied once for all passes with this coefficient."""
-        key = min(pass_index, self.coefficients.passes - 1)
-        if key not in self.layers:
-            self.layers[key] = self.coefficients.scaled_layer(last, pass_index)
-        return F.linear(hidden, *self.layers[key])
+        row = self.coefficients.row(pass_index)
+        if row not in self.layers:
+            self.layers[row] = self.coefficients.scaled_layer(last, pass_index)
+        return F.linear(hidden, *self.layers[row])
 
 
 class ScaledLayers:

@@ -93,8 +93,7 @@ class Connection(NamedTuple):
 
 def connection(part: ResidualConnection, last: nn.Linear, pass_index: int, numbers: Numbers) -> Connection:
     """The residual connection around a function whose last layer is this one."""
-    rows = numbers[part.coefficients]
-    identity, residual = rows[min(pass_index, len(rows) - 1)]
+    identity, residual = numbers[part.coefficients][part.coefficients.row(pass_index)]
     norm = part.layer_norm
     return Connection(
         (tuple(norm.normalized_shape), norm.weight, norm.bias, norm.eps),
