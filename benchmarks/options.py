@@ -74,7 +74,9 @@ def parse(words: List[str]) -> argparse.Namespace:
         metavar="VARIANT",
         help="of train, decode, memory: these variants alone, such as 'no NLL'; a name that is none of them lists all",
     )
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "runs/benchmarks", help="default: runs/benchmarks")
+    parser.add_argument(
+        "--out", type=arguments.path, default=REPOSITORY / "runs/benchmarks", help="default: runs/benchmarks"
+    )
     settings = parser.parse_args(words)
 
     for name in UNUSED.get(settings.benchmark, ()):

@@ -259,10 +259,12 @@ def write(out: Path, pairs: int, seed: int, newstest: Path | None) -> None:
 def main() -> int | str:
     """Run the command line; what it returns is for sys.exit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--out", type=arguments.path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--pairs", type=arguments.at_least(100), default=PAIRS, metavar="N", help=f"default: {PAIRS:,}")
     parser.add_argument("--seed", type=arguments.at_least(0), default=1, metavar="S", help="default: 1")
-    parser.add_argument("--newstest", type=Path, metavar="DIR", help="take newstest201{3,4}.{en,de}[.gz] from there")
+    parser.add_argument(
+        "--newstest", type=arguments.path, metavar="DIR", help="take newstest201{3,4}.{en,de}[.gz] from there"
+    )
     args = parser.parse_args()
     try:
         write(args.out, args.pairs, args.seed, args.newstest)

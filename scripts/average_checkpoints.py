@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from common import command
+from common import arguments, command
 from common.checkpoints import (
     EPOCH_FILE,
     UPDATE_FILE,
@@ -158,8 +158,10 @@ def average(paths: Sequence[Path], force: bool = False) -> dict[str, Any]:
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--inputs", type=Path, nargs="+", required=True, help="checkpoints, or the folder of them")
-    parser.add_argument("--output", type=Path, required=True, help="the averaged checkpoint")
+    parser.add_argument(
+        "--inputs", type=arguments.path, nargs="+", required=True, help="checkpoints, or the folder of them"
+    )
+    parser.add_argument("--output", type=arguments.path, required=True, help="the averaged checkpoint")
     last = parser.add_mutually_exclusive_group()
     last.add_argument("--num-epoch-checkpoints", type=int, metavar="N", help="the last N checkpointE.pt of the folder")
     last.add_argument("--num-update-checkpoints", type=int, metavar="N", help="the last N checkpoint_E_U.pt, by U")

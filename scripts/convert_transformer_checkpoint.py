@@ -149,8 +149,8 @@ def parse_args() -> argparse.Namespace:
         epilog="Pre- or post-norm is as in the checkpoint.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--input", type=Path, required=True, help="checkpoint of fairseq's transformer")
-    parser.add_argument("--output", type=Path, required=True, help="checkpoint of sret_transformer")
+    parser.add_argument("--input", type=arguments.path, required=True, help="checkpoint of fairseq's transformer")
+    parser.add_argument("--output", type=arguments.path, required=True, help="checkpoint of sret_transformer")
     parser.add_argument(
         "--layers",
         choices=tensors.CHOICES,

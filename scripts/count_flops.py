@@ -22,7 +22,6 @@ import logging
 import math
 import shlex
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from common import arguments, building, command, costs, output
@@ -148,8 +147,8 @@ def parse_args() -> tuple[argparse.Namespace, list[str]]:
     add("--target-length", type=length, required=True, help="tokens that the decoder reads, end of sentence included")
     add("--vocabulary", type=arguments.at_least(5), default=10_000, help="words of each language (default: 10000)")
     add("--beside", metavar="OPTIONS", help="another model, in quotes (default: fairseq's of the same virtual depth)")
-    add("--csv", type=Path, metavar="FILE", help="write the numbers as CSV")
-    add("--png", type=Path, metavar="FILE", help="draw the operations as bars by part")
+    add("--csv", type=arguments.path, metavar="FILE", help="write the numbers as CSV")
+    add("--png", type=arguments.path, metavar="FILE", help="draw the operations as bars by part")
     own, rest = parser.parse_known_args()
     if own.csv and own.csv == own.png:
         refuse(f"--csv and --png are both {own.csv}; give two files.")

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from common import checkpoints, command, files, output, provenance, scores, translate
+from common import arguments, checkpoints, command, files, output, provenance, scores, translate
 from common.words import counted
 
 if TYPE_CHECKING:
@@ -94,11 +94,13 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", type=Path, help="a checkpoint of sret_transformer")
-    parser.add_argument("data", type=Path, help="a folder of fairseq-preprocess")
+    parser.add_argument("checkpoint", type=arguments.path, help="a checkpoint of sret_transformer")
+    parser.add_argument("data", type=arguments.path, help="a folder of fairseq-preprocess")
     parser.add_argument("--passes", metavar="P1,P2,...", help="only these numbers of passes")
     parser.add_argument("--subset", default="test", metavar="NAME", help="part of DATA (default: test)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: depths beside CHECKPOINT)")
+    parser.add_argument(
+        "--out", type=arguments.path, metavar="DIR", help="folder to write (default: depths beside CHECKPOINT)"
+    )
     args = parser.parse_args(argv[:split])
     args.out = args.out or args.checkpoint.parent / "depths"
     args.generate_args = argv[split + 1 :] or ["--beam", "5"]

@@ -8,7 +8,7 @@ sentencepiece. Needs the extra ``export`` of this package: onnx and onnxruntime.
 import argparse
 from pathlib import Path
 
-from common import checkpoints, command, loading
+from common import arguments, checkpoints, command, loading
 
 PIECES = "sentencepiece.model"
 
@@ -16,17 +16,19 @@ PIECES = "sentencepiece.model"
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     result = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("checkpoint", type=Path, help="checkpoint of sret_transformer")
-    result.add_argument("data", type=Path, help="folder of fairseq-preprocess")
-    result.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the bundle; another one is replaced")
+    result.add_argument("checkpoint", type=arguments.path, help="checkpoint of sret_transformer")
+    result.add_argument("data", type=arguments.path, help="folder of fairseq-preprocess")
+    result.add_argument(
+        "--out", type=arguments.path, required=True, metavar="FOLDER", help="the bundle; another one is replaced"
+    )
     result.add_argument(
         "--sentencepiece",
-        type=Path,
+        type=arguments.path,
         metavar="MODEL",
         help="the SentencePiece model of the training's text (default: DATA/sentencepiece.model where there is one; "
         "without one the bundle reads text that is in pieces)",
     )
-    result.add_argument("--bpe-codes", type=Path, metavar="CODES", help="the codes of subword-nmt, instead")
+    result.add_argument("--bpe-codes", type=arguments.path, metavar="CODES", help="the codes of subword-nmt, instead")
     result.add_argument(
         "--moses",
         nargs="*",

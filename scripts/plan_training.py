@@ -178,7 +178,7 @@ def main() -> None:
     exchange = "a second of gradients, inside a machine and between machines (default: 100 10)"
     names = ("INSIDE", "BETWEEN")
     parser.add_argument("--gigabytes", type=float, nargs=2, default=[100, 10], metavar=names, help=exchange)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers")
+    parser.add_argument("--json", type=arguments.path, metavar="FILE", help="write the numbers")
     args = parser.parse_args()
     logging.disable(logging.INFO)
     chosen = settings.read(files.REPOSITORY / "examples" / args.recipe / "train.yaml", Path())

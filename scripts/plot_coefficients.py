@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import command, output
+from common import arguments, command, output
 from common.checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file, updates_of
 
 # A place is a row of coefficients.py of the package: side, block, pass, sublayer and which of the two.
@@ -111,8 +111,8 @@ def rows(lines: Lines) -> list[tuple[Any, ...]]:
 def parse_args() -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoints", type=Path, metavar="CHECKPOINT_DIR", help="--save-dir of the training")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("checkpoints", type=arguments.path, metavar="CHECKPOINT_DIR", help="--save-dir of the training")
+    parser.add_argument("--out", type=arguments.path, required=True, help="folder to write")
     return parser.parse_args()
 
 

@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import command, output, training_log
+from common import arguments, command, output, training_log
 from common.words import counted
 
 QUANTITIES = {"bleu": "BLEU", "train": "training loss", "valid": "validation loss"}
@@ -52,9 +52,9 @@ def rows(runs: Runs) -> list[tuple[str, str, int, float]]:
 def parse_args() -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("logs", type=Path, nargs="+", metavar="LOG", help="log of one training")
+    parser.add_argument("logs", type=arguments.path, nargs="+", metavar="LOG", help="log of one training")
     parser.add_argument("--names", nargs="+", metavar="NAME", help="what to call them (default: the paths)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=arguments.path, required=True, help="folder to write")
     return parser.parse_args()
 
 

@@ -162,7 +162,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         "--beside",
-        type=Path,
+        type=arguments.path,
         nargs="+",
         default=[],
         metavar="FOLDER",

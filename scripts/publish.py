@@ -14,7 +14,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from common import checkpoints, command, files, lines, loading, provenance, scores, translate
+from common import arguments, checkpoints, command, files, lines, loading, provenance, scores, translate
 
 MARKS = "<!-- written by scripts/publish.py -->", "<!-- until here -->"
 GENERATION = ["--beam", "5", "--remove-bpe", "sentencepiece"]
@@ -113,13 +113,20 @@ def card(path: Path, table: str) -> str:
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=Path, help="checkpoint of sret_transformer, such as an average of several")
-    parser.add_argument("data", type=Path, help="folder of fairseq-preprocess, with the test set")
-    parser.add_argument("--sentencepiece", type=Path, required=True, metavar="MODEL", help="SentencePiece model")
     parser.add_argument(
-        "--reference", type=Path, required=True, help="plain translations of the test set, named after their language"
+        "checkpoint", type=arguments.path, help="checkpoint of sret_transformer, such as an average of several"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="the folder to write")
+    parser.add_argument("data", type=arguments.path, help="folder of fairseq-preprocess, with the test set")
+    parser.add_argument(
+        "--sentencepiece", type=arguments.path, required=True, metavar="MODEL", help="SentencePiece model"
+    )
+    parser.add_argument(
+        "--reference",
+        type=arguments.path,
+        required=True,
+        help="plain translations of the test set, named after their language",
+    )
+    parser.add_argument("--out", type=arguments.path, required=True, metavar="FOLDER", help="the folder to write")
     return parser.parse_args()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import sentencepiece
 
-from common import command, files, lines
+from common import arguments, command, files, lines
 from prepare import clean_pairs
 
 SPLITS = ("train", "valid", "test")
@@ -89,12 +89,12 @@ def segment(
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, required=True, help="folder with train, valid and test")
+    parser.add_argument("--corpus", type=arguments.path, required=True, help="folder with train, valid and test")
     parser.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
     parser.add_argument("--vocabulary", type=int, default=4000, help="pieces at most (default: 4000)")
     parser.add_argument("--longest", type=int, default=250, help="pieces of a training sentence at most (default: 250)")
     parser.add_argument("--ratio", type=float, default=9.0, help="of a pair's two lengths at most (default: 9)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=arguments.path, required=True, help="folder to write")
     args = parser.parse_args()
     splits = [[args.corpus / f"{split}.{language}" for language in args.languages] for split in SPLITS]
     for texts in splits:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from common import command, files
+from common import arguments, command, files
 from recipe import models, schedule, seeds, settings
 from recipe.schedule import Sweep
 from recipe.seeds import Run
@@ -81,7 +81,9 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--recipe", required=True, choices=sorted(models.RECIPES), help="folder under examples/")
     parser.add_argument("--models", type=listed, default=[], metavar="A,B", help="models, see train.sh --list")
     parser.add_argument("--seeds", type=listed, metavar="1,2", help="seeds of each model (default: 1)")
-    parser.add_argument("--table", type=Path, metavar="FILE", help="instead: a file of lines MODEL SEED [--OPTION ...]")
+    parser.add_argument(
+        "--table", type=arguments.path, metavar="FILE", help="instead: a file of lines MODEL SEED [--OPTION ...]"
+    )
     parser.add_argument(
         "--gpus",
         type=listed,
@@ -96,8 +98,8 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--scoring-minutes", type=float, metavar="N", help="of --minutes, for averaging and scoring (default: a fifth)"
     )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="as for train.sh")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="(default: sweep, in $RUNS or runs/RECIPE)")
+    parser.add_argument("--data", type=arguments.path, metavar="DIR", help="as for train.sh")
+    parser.add_argument("--out", type=arguments.path, metavar="DIR", help="(default: sweep, in $RUNS or runs/RECIPE)")
     args = parser.parse_args(argv[:split])
     if args.table and (args.models or args.seeds is not None):
         parser.error("give --models and --seeds or --table, not both.")

@@ -111,9 +111,9 @@ def collated(
 def parser(description: str) -> argparse.ArgumentParser:
     """A command line with what these scripts share: the checkpoint, the data and where to write."""
     result = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    result.add_argument("checkpoint", type=Path, help="checkpoint of transformer or sret_transformer")
-    result.add_argument("data", type=Path, help="folder of fairseq-preprocess")
-    result.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the results go")
+    result.add_argument("checkpoint", type=arguments.path, help="checkpoint of transformer or sret_transformer")
+    result.add_argument("data", type=arguments.path, help="folder of fairseq-preprocess")
+    result.add_argument("--out", type=arguments.path, required=True, metavar="FOLDER", help="where the results go")
     result.add_argument("--subset", default="valid", help="part of the data (default: valid)")
     result.add_argument(
         "--max-tokens",

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from common import command, failures, files
+from common import arguments, command, failures, files
 
 PROGRAM = Path(__file__).with_name("preprocess.py")
 PROGRESS = re.compile(r": [\d,]+ lines, \d+%")  # of common.progress
@@ -33,9 +33,9 @@ def main() -> None:
     """Run the command line."""
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder to write")
-    parser.add_argument("--log", type=Path, required=True, help="where what fairseq-preprocess says goes")
-    parser.add_argument("--add", type=Path, nargs="*", default=[], help="files to put there too")
+    parser.add_argument("out", type=arguments.path, help="folder to write")
+    parser.add_argument("--log", type=arguments.path, required=True, help="where what fairseq-preprocess says goes")
+    parser.add_argument("--add", type=arguments.path, nargs="*", default=[], help="files to put there too")
     args = parser.parse_args(sys.argv[1:split])
     part = args.out.with_name(f"{args.out.name}.part")
     for folder in (args.out, part):

@@ -13,7 +13,7 @@ from pathlib import Path
 from subword_nmt.apply_bpe import BPE
 from subword_nmt.learn_bpe import learn_bpe
 
-from common import command, lines, progress
+from common import arguments, command, lines, progress
 from prepare import clean_pairs, merges
 
 REMEMBERED = 4_000_000  # words in all processes together: some 900 MB
@@ -98,14 +98,14 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     learning = commands.add_parser("learn")
     learning.add_argument("--operations", type=int, required=True)
-    learning.add_argument("sources", type=Path, nargs="+", help="tokenised text")
-    learning.add_argument("codes", type=Path, help="file to write")
+    learning.add_argument("sources", type=arguments.path, nargs="+", help="tokenised text")
+    learning.add_argument("codes", type=arguments.path, help="file to write")
     applying = commands.add_parser("apply")
-    applying.add_argument("codes", type=Path)
-    applying.add_argument("source", type=Path, help="tokenised text")
-    applying.add_argument("target", type=Path, help="file to write")
+    applying.add_argument("codes", type=arguments.path)
+    applying.add_argument("source", type=arguments.path, help="tokenised text")
+    applying.add_argument("target", type=arguments.path, help="file to write")
     training = commands.add_parser("train")
-    training.add_argument("codes", type=Path)
+    training.add_argument("codes", type=arguments.path)
     training.add_argument("pairs", metavar="PREFIX", help="tokenised sentence pairs")
     training.add_argument("target", metavar="PREFIX", help="files to write")
     training.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))

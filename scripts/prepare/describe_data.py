@@ -5,7 +5,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from common import command, files, lines, provenance
+from common import arguments, command, files, lines, provenance
 
 SPLITS = ("train", "valid", "test")
 PACKAGES = ("python", "sacremoses", "subword-nmt", "ve-fairseq", "fairseq", "torch", "numpy")
@@ -23,11 +23,11 @@ def sha256(path: Path) -> str:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder of the prepared data")
+    parser.add_argument("out", type=arguments.path, help="folder of the prepared data")
     parser.add_argument("--recipe", required=True)
     parser.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
     parser.add_argument("--source", required=True, help="what the data was made from: download, archive or raw")
-    parser.add_argument("--files", type=Path, nargs="+", required=True, help="its files")
+    parser.add_argument("--files", type=arguments.path, nargs="+", required=True, help="its files")
     parser.add_argument("--bpe-operations", type=int, required=True)
     parser.add_argument("--tokeniser", required=True)
     parser.add_argument("--references", choices=("original", "detokenised"), required=True)

@@ -8,7 +8,7 @@ import argparse
 import re
 from pathlib import Path
 
-from common import command
+from common import arguments, command
 from common.lines import writing
 from common.words import counted
 
@@ -39,10 +39,14 @@ def read(path: Path) -> tuple[dict[int, str], dict[int, str], int]:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--log", type=Path, required=True, help="what fairseq-generate wrote, without --quiet")
-    parser.add_argument("--corpus", type=Path, required=True, help="the binarised side of the text, without .idx")
-    parser.add_argument("--source", type=Path, required=True, help="where the source sentences go")
-    parser.add_argument("--target", type=Path, required=True, help="where their translations go")
+    parser.add_argument(
+        "--log", type=arguments.path, required=True, help="what fairseq-generate wrote, without --quiet"
+    )
+    parser.add_argument(
+        "--corpus", type=arguments.path, required=True, help="the binarised side of the text, without .idx"
+    )
+    parser.add_argument("--source", type=arguments.path, required=True, help="where the source sentences go")
+    parser.add_argument("--target", type=arguments.path, required=True, help="where their translations go")
     args = parser.parse_args()
     from fairseq.data.data_utils import load_indexed_dataset  # here, since --help does without
 

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from common import command, lines
+from common import arguments, command, lines
 from common.words import counted
 from prepare import archives
 
@@ -37,8 +37,8 @@ def test_lines(paths: Iterable[Path]) -> Iterator[str]:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archive", type=Path, help="de-en.tgz")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("archive", type=arguments.path, help="de-en.tgz")
+    parser.add_argument("--out", type=arguments.path, required=True, help="folder to write")
     args = parser.parse_args()
     with archives.unpacking(args.out / "unpacked") as folder:
         train = {language: folder / f"train.tags.de-en.{language}" for language in LANGUAGES}

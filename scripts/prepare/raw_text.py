@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from common import command, lines
+from common import arguments, command, lines
 from common.words import counted
 
 SPLITS = ("train", "valid", "test")
@@ -91,11 +91,11 @@ def looks_tokenised(path: Path) -> bool | None:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=arguments.path)
     parser.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
     parser.add_argument("--tokenised", choices=("yes", "no"), help="do not look at the text, take it so")
     parser.add_argument("--take-bpe", action="store_true", help="take text in BPE as it is")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=arguments.path, required=True, help="folder to write")
     args = parser.parse_args()
     paths = {(split, la): find(args.folder, f"{split}.{la}") for split in SPLITS for la in args.languages}
     tokenised = "bpe" if in_bpe(args.folder, list(paths.values()), args.take_bpe) else args.tokenised

@@ -5,11 +5,10 @@ but not certainly.
 """
 
 import argparse
-from pathlib import Path
 
 import sacremoses
 
-from common import command, lines
+from common import arguments, command, lines
 
 BPE_MARK = "@@ "
 
@@ -17,8 +16,8 @@ BPE_MARK = "@@ "
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path)
-    parser.add_argument("target", type=Path, help="file to write")
+    parser.add_argument("source", type=arguments.path)
+    parser.add_argument("target", type=arguments.path, help="file to write")
     parser.add_argument("--language", required=True)
     parser.add_argument("--remove-bpe", action="store_true", help="the text is in BPE")
     parser.add_argument("--detokenise", action="store_true", help="the text is tokenised")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import regex
 
-from common import command, lines
+from common import arguments, command, lines
 from prepare import sparing
 
 Step = Callable[[list[str]], list[str]]  # from lines to as many lines
@@ -84,8 +84,8 @@ def steps(args: argparse.Namespace) -> list[Step]:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", type=Path, help="plain text, one sentence a line")
-    parser.add_argument("target", type=Path, help="file to write")
+    parser.add_argument("source", type=arguments.path, help="plain text, one sentence a line")
+    parser.add_argument("target", type=arguments.path, help="file to write")
     parser.add_argument("--language", required=True)
     parser.add_argument("--apostrophes", action="store_true", help="first write typographic apostrophes as ASCII's")
     parser.add_argument("--normalise", action="store_true", help="first write punctuation in one way")

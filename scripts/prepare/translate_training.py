@@ -2,18 +2,17 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from common import command, translate
+from common import arguments, command, translate
 
 
 def main() -> None:
     """Run the command line."""
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path, help="folder of fairseq-preprocess")
+    parser.add_argument("data", type=arguments.path, help="folder of fairseq-preprocess")
     parser.add_argument("--teacher", required=True, help="a checkpoint, or several separated by colons")
-    parser.add_argument("--log", type=Path, required=True, help="where what fairseq-generate says goes")
+    parser.add_argument("--log", type=arguments.path, required=True, help="where what fairseq-generate says goes")
     args = parser.parse_args(sys.argv[1:split])
     translate.generate(args.data, args.teacher, "train", sys.argv[split + 1 :], args.log, pieces=True)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from common import command, lines
+from common import arguments, command, lines
 from common.words import counted
 from prepare import archives
 
@@ -63,9 +63,9 @@ def write_google(files: Sequence[Path], out: Path) -> None:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("archives", type=Path, nargs="+")
+    parser.add_argument("archives", type=arguments.path, nargs="+")
     parser.add_argument("--google", action="store_true", help="the archive is wmt16_en_de.tar.gz")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=arguments.path, required=True, help="folder to write")
     args = parser.parse_args()
     (write_google if args.google else write_originals)(args.archives, args.out)
 

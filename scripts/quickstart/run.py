@@ -36,9 +36,9 @@ def parse_args() -> argparse.Namespace:
     # fmt: off
     parser.add_argument("--quick", action="store_true",
                         help="few updates, a minute or two: shows that everything runs, not how well")
-    parser.add_argument("--source-text", type=Path, metavar="FILE",
+    parser.add_argument("--source-text", type=arguments.path, metavar="FILE",
                         help="own text instead: one source sentence a line, UTF-8")
-    parser.add_argument("--target-text", type=Path, metavar="FILE",
+    parser.add_argument("--target-text", type=arguments.path, metavar="FILE",
                         help="own text instead: the translation of each line of --source-text")
     parser.add_argument("--source-lang", default="de", metavar="LANG", help="source language (default: de)")
     parser.add_argument("--target-lang", default="en", metavar="LANG", help="target language (default: en)")
@@ -46,9 +46,9 @@ def parse_args() -> argparse.Namespace:
                         help=f"updates of each training (default: {UPDATES}; with --quick {QUICK_UPDATES})")
     parser.add_argument("--vocabulary", type=arguments.at_least(1), default=4000, metavar="N",
                         help="SentencePiece pieces of both languages together, at most (default: 4000)")
-    parser.add_argument("--out", type=Path, metavar="FOLDER",
+    parser.add_argument("--out", type=arguments.path, metavar="FOLDER",
                         help="output folder (default: runs/quickstart, with --quick runs/quickstart-quick)")
-    parser.add_argument("--download", type=Path, default=files.REPOSITORY / "runs/download", metavar="FOLDER",
+    parser.add_argument("--download", type=arguments.path, default=files.REPOSITORY / "runs/download", metavar="FOLDER",
                         help="where the downloaded corpus is kept (default: runs/download)")
     # fmt: on
     args = parser.parse_args()

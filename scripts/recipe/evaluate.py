@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import command, files, provenance
+from common import arguments, command, files, provenance
 from recipe import record, settings
 
 
@@ -43,7 +43,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
         allow_abbrev=False,
     )
     # fmt: off
-    parser.add_argument("--recipe", type=Path, required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--recipe", type=arguments.path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--generate", default="", help=argparse.SUPPRESS)
     parser.add_argument("--sacrebleu-set", help=argparse.SUPPRESS)
     parser.add_argument("--compound-split", action="store_true", help=argparse.SUPPRESS)
@@ -52,9 +52,9 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--last", type=int, default=10, metavar="N",
                         help="average the last N checkpoints, or as many as there are (default: 10)")
     parser.add_argument("--against", metavar="NAME", help="the run that others are compared with (default: the first)")
-    parser.add_argument("--data", type=Path, metavar="DIR",
+    parser.add_argument("--data", type=arguments.path, metavar="DIR",
                         help="the folder that prepare.sh made (default: $DATA or data/RECIPE)")
-    parser.add_argument("--out", type=Path, metavar="DIR",
+    parser.add_argument("--out", type=arguments.path, metavar="DIR",
                         help="folder of results.json, table.txt, translations (default: evaluation beside the runs)")
     # fmt: on
     args = parser.parse_intermixed_args(argv[:split])

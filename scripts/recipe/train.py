@@ -109,7 +109,7 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
     """The command line's options; ``fairseq_options`` are those after ``--``."""
     split = argv.index("--") if "--" in argv else len(argv)
     recipe = argparse.ArgumentParser(add_help=False)
-    recipe.add_argument("--recipe", type=Path, required=True, help=argparse.SUPPRESS)
+    recipe.add_argument("--recipe", type=arguments.path, required=True, help=argparse.SUPPRESS)
     folder = recipe.parse_known_args(argv[:split])[0].recipe
     table = models.model_list(folder.name)
     parser = argparse.ArgumentParser(
@@ -133,9 +133,9 @@ def parse_args(argv: Sequence[str]) -> argparse.Namespace:
                         help="batches of a GPU in an update (default: what makes the recipe's effective batch)")
     parser.add_argument("--precision", choices=["bf16", "fp16", "amp", "fp32"],
                         help="number format (default: the one that the GPU multiplies fastest)")
-    parser.add_argument("--data", type=Path, metavar="DIR",
+    parser.add_argument("--data", type=arguments.path, metavar="DIR",
                         help="the folder that prepare.sh made (default: $DATA or data/RECIPE)")
-    parser.add_argument("--save-dir", type=Path, metavar="DIR",
+    parser.add_argument("--save-dir", type=arguments.path, metavar="DIR",
                         help="the folder of the run (default: MODEL, with --seed MODEL-seedN, in $RUNS or runs/RECIPE)")
     # fmt: on
     args = parser.parse_args(argv[:split])

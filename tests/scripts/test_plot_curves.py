@@ -9,6 +9,7 @@ import pytest
 
 import plot_curves
 from common import output
+from support.commands import refusal
 from support.training import make_data, train
 
 
@@ -224,3 +225,10 @@ def test_refusals(plot, tmp_path, monkeypatch, words, sentence):
         plot(*words, "--out", "out")
     assert sentence in refusal.value.code and "\n" not in refusal.value.code
     assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_path_is_not_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.log").write_text(inner(1, 2.0))
+    assert "argument --out: the path is empty" in refusal(plot_curves.main, "train.log", "--out", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["train.log"]
