@@ -8,6 +8,7 @@ pieces or of lengths beyond 1 to ``--ratio`` are dropped, and counted; valid and
 import argparse
 import functools
 import io
+import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -86,19 +87,35 @@ def segment(
     return faults
 
 
-def main() -> None:
-    """Run the command line."""
+def parse_args() -> argparse.Namespace:
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=arguments.path, required=True, help="folder with train, valid and test")
     parser.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
-    parser.add_argument("--vocabulary", type=int, default=4000, help="pieces at most (default: 4000)")
-    parser.add_argument("--longest", type=int, default=250, help="pieces of a training sentence at most (default: 250)")
-    parser.add_argument("--ratio", type=float, default=9.0, help="of a pair's two lengths at most (default: 9)")
+    parser.add_argument("--vocabulary", type=arguments.at_least(1), default=4000, help="pieces at most (default: 4000)")
+    parser.add_argument(
+        "--longest",
+        type=arguments.at_least(1),
+        default=250,
+        help="pieces of a training sentence at most (default: 250)",
+    )
+    parser.add_argument(
+        "--ratio", type=arguments.ratio, default=9.0, help="of a pair's two lengths at most (default: 9)"
+    )
     parser.add_argument("--out", type=arguments.path, required=True, help="folder to write")
     args = parser.parse_args()
+    if len(set(args.languages)) == 1:
+        parser.error(f"--languages: both are {args.languages[0]}; give two.")
+    return args
+
+
+def main() -> None:
+    """Run the command line."""
+    args = parse_args()
     splits = [[args.corpus / f"{split}.{language}" for language in args.languages] for split in SPLITS]
     for texts in splits:
         check(texts)
+    files.keep_inputs(itertools.chain(*splits), [args.out / text.name for texts in splits for text in texts])
     files.output_folder(args.out)
     model = train_model(splits[0], args.out, args.vocabulary)
     unfit = functools.partial(clean_pairs.fault, longest=args.longest, ratio=args.ratio)

@@ -6,7 +6,7 @@ import functools
 import json
 import runpy
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +98,11 @@ def output_folder(path: Path) -> None:
             pass
     except OSError as error:
         raise SystemExit(f"--out: {path} cannot be made a folder to write in: {error.strerror}.") from error
+
+
+def keep_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
+    """Exit with one sentence if a file that is read is one of those that will be written, by whatever path."""
+    written = {path.resolve() for path in outputs}
+    for path in inputs:
+        if path.resolve() in written:
+            raise SystemExit(f"--out: {path} is read, and would be overwritten; name another folder.")

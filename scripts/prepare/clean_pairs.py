@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from typing import TextIO
 
-from common import command, lines
+from common import arguments, command, lines
 from common.words import counted
 
 LONGEST_WORD = 1000
@@ -81,8 +81,8 @@ def clean(args: argparse.Namespace) -> tuple[int, int, Counter[str]]:
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
     """Add the options that ``fault`` needs."""
-    parser.add_argument("--longest", type=int, required=True, help="words of a sentence at most")
-    parser.add_argument("--ratio", type=float, default=1.5, help="of the two lengths at most (default: 1.5)")
+    parser.add_argument("--longest", type=arguments.at_least(1), required=True, help="words of a sentence at most")
+    parser.add_argument("--ratio", type=arguments.ratio, default=1.5, help="of the two lengths at most (default: 1.5)")
 
 
 def main() -> None:
@@ -92,7 +92,7 @@ def main() -> None:
     parser.add_argument("--languages", nargs=2, required=True, metavar=("SOURCE", "TARGET"))
     add_limits(parser)
     parser.add_argument("--train", required=True, metavar="PREFIX")
-    parser.add_argument("--every", type=int, metavar="N")
+    parser.add_argument("--every", type=arguments.at_least(1), metavar="N")
     parser.add_argument("--valid", metavar="PREFIX")
     parser.add_argument("--plain", metavar="PREFIX", help="the same pairs before they were tokenised")
     parser.add_argument("--valid-plain", metavar="PREFIX")

@@ -75,6 +75,32 @@ def test_an_empty_text_and_impossible_folders(tmp_path):
     assert segment(folder, tmp_path / "pieces") == (1, f"{folder}/test.xx is empty.\n")
 
 
+def test_the_corpus_is_not_overwritten(tmp_path):
+    """By whatever path its folder is named; nothing is written there."""
+    folder = corpus(tmp_path / "text")
+    (tmp_path / "link").symlink_to(folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for out in (folder, f"{folder}/", tmp_path / "link"):
+        sentence = f"--out: {folder}/train.xx is read, and would be overwritten; name another folder.\n"
+        assert segment(folder, out) == (1, sentence)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--languages", "xx", "xx"], "--languages: both are xx; give two."),
+        (["--longest", "-1"], "argument --longest: '-1' is not a whole number of at least 1"),
+        (["--ratio", "nan"], "argument --ratio: 'nan' is not a number of at least 1"),
+        (["--vocabulary", "0"], "argument --vocabulary: '0' is not a whole number of at least 1"),
+    ],
+)
+def test_a_bad_option_is_named(tmp_path, words, sentence):
+    status, said = segment(corpus(tmp_path / "text"), tmp_path / "pieces", *words)
+    assert status == 2 and sentence in said
+    assert not (tmp_path / "pieces").exists()
+
+
 def test_unfit_training_pairs_are_dropped_and_counted(tmp_path):
     """A pair with an empty side, a long one and an uneven one; held-out text keeps every line."""
     folder = corpus(tmp_path / "text")

@@ -58,3 +58,12 @@ def test_output_folder(tmp_path):
     for folder in ("/dev/null/x", "/sys/kernel"):
         with pytest.raises(SystemExit, match=f"--out: {folder} cannot be made a folder to write in: "):
             files.output_folder(Path(folder))
+
+
+def test_keep_inputs(tmp_path):
+    """A link leads to what would be written."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "folder")
+    files.keep_inputs([tmp_path / "folder" / "a"], [tmp_path / "folder" / "b", tmp_path / "a"])
+    with pytest.raises(SystemExit, match=r"^--out: .*folder/a is read, and would be overwritten; name another folder"):
+        files.keep_inputs([tmp_path / "folder" / "a"], [tmp_path / "link" / "a"])
