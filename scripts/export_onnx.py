@@ -58,9 +58,6 @@ def main() -> None:
         raise SystemExit(f"{error.name} is not installed; pip install '.[export]' in a checkout.") from error
     if args.sentencepiece is None and args.bpe_codes is None and (args.data / PIECES).is_file():
         args.sentencepiece = args.data / PIECES
-    for option, path in (("--sentencepiece", args.sentencepiece), ("--bpe-codes", args.bpe_codes)):
-        if path is not None and not path.is_file():
-            raise SystemExit(f"{option}: there is no file {path}.")
     if ":" in str(args.checkpoint) and not args.checkpoint.exists():
         raise SystemExit(
             f"{args.checkpoint} names several checkpoints, and a bundle holds one: average those of one training with "

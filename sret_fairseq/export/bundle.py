@@ -2,9 +2,8 @@
 
 import contextlib
 import json
-import shutil
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional
+from typing import Any, Dict, Iterator, List, Optional
 
 from fairseq import checkpoint_utils
 from torch import nn
@@ -14,32 +13,15 @@ from sret_fairseq.export import decoder, encoder
 from sret_fairseq.export.check import Deviation, deviation
 from sret_fairseq.export.graph import OPSET, Weights
 from sret_fairseq.export.single_file import single_file
+from sret_fairseq.export.text import PIECES, Text, copy_text
 from sret_fairseq.model import SretTransformerModel
+from sret_fairseq.patches.checkpoints import not_finite, read
 from sret_fairseq.summary import summary_lines
 from sret_fairseq.temporary import beside
 from sret_translate.bundle import FORMAT, VERSION, Bundle, checksum
-from sret_translate.segmentation import BPE_CODES, MOSES_OPTIONS, PIECES_MODEL
 
 WEIGHTS = "weights.bin"
 TOLERANCE = 1e-4
-
-
-class Text(NamedTuple):
-    """How the training's text was prepared; without any of them the bundle reads text that is in BPE's pieces.
-
-    Attributes:
-        sentencepiece: the model that cut it into pieces.
-        bpe_codes: the codes of subword-nmt.
-        moses: with the codes: it was tokenised as Moses does it, with these of MOSES_OPTIONS; None for text that
-            comes in tokenised.
-    """
-
-    sentencepiece: Optional[Path] = None
-    bpe_codes: Optional[Path] = None
-    moses: Optional[List[str]] = None
-
-
-PIECES = Text()
 
 
 def export(
@@ -63,6 +45,12 @@ def export(
     Raises:
         SystemExit: the checkpoint cannot be loaded, see patches/reading.py, or not exported.
     """
+    name = not_finite(read(checkpoint)["model"])
+    require(
+        name is None,
+        f"{checkpoint}: the tensor {name} holds NaN or infinity; the training diverged: take another.",
+        "export",
+    )
     overrides = {"data": data, "eval_bleu": False}  # which may need a tokenizer that is not here
     models, _, task = checkpoint_utils.load_model_ensemble_and_task([checkpoint], overrides)
     return write(models[0], task, Path(out), text, passes, int8)
@@ -92,7 +80,8 @@ def write(
         what config.json says.
 
     Raises:
-        OptionError: the model cannot be exported, or its graphs do not compute what it does.
+        OptionError: the model cannot be exported, the text was prepared otherwise, or the graphs do not compute what
+            the model does.
     """
     require_exportable(model)
     most = max(model.encoder.passes, model.decoder.passes)
@@ -107,13 +96,11 @@ def write(
         (folder / "translate.py").write_text(single_file(), encoding="utf-8")
         for name, dictionary in (("source", task.source_dictionary), ("target", task.target_dictionary)):
             (folder / f"{name}.txt").write_text("\n".join(dictionary.symbols) + "\n", encoding="utf-8", newline="\n")
-        languages = [getattr(task.cfg, name, None) for name in ("source_lang", "target_lang")]
         config = {
             "format": FORMAT,
             "version": VERSION,
             "opset": OPSET,
-            "languages": languages,
-            **text_config(text, folder, languages),
+            **copy_text(text, folder, task),
             "int8": int8,
             "max_source_positions": model.encoder.max_positions(),
             "max_target_positions": model.decoder.max_positions(),
@@ -150,31 +137,6 @@ def require_exportable(model: nn.Module) -> None:
         "a model with --adaptive-softmax-cutoff cannot be exported; train one without it.",
         "export",
     )
-
-
-def text_config(text: Text, folder: Path, languages: List[Optional[str]]) -> Dict[str, Any]:
-    """Copy what prepares text into a bundle; what config.json says of it.
-
-    Raises:
-        OptionError: the parts do not fit together.
-    """
-    moses = None if text.moses is None else sorted(set(text.moses))
-    require(
-        text.sentencepiece is None or (text.bpe_codes is None and moses is None),
-        "give a SentencePiece model or BPE codes, not both.",
-        "export",
-    )
-    require(moses is None or text.bpe_codes is not None, "--moses needs the BPE codes, --bpe-codes.", "export")
-    require(
-        moses is None or (set(moses) <= set(MOSES_OPTIONS) and None not in languages),
-        f"--moses takes some of {', '.join(MOSES_OPTIONS)}, and needs the languages of the training.",
-        "export",
-    )
-    for path, name in ((text.sentencepiece, PIECES_MODEL), (text.bpe_codes, BPE_CODES)):
-        if path is not None:
-            shutil.copyfile(path, folder / name)
-    kind = "sentencepiece" if text.sentencepiece else "bpe" if text.bpe_codes else "pieces"
-    return {"segmentation": kind, "moses": moses}
 
 
 def checked_graphs(

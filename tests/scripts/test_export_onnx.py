@@ -5,6 +5,7 @@ import json
 import sys
 
 import pytest
+import torch
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -65,3 +66,27 @@ def test_a_checkpoint_that_cannot_be_translated_with_is_refused_in_a_sentence(tr
     assert "--data" in refusal(translate.main, checkpoint)
     assert f"data: {tmp_path} lacks dict.xx.txt; give" in refusal(translate.main, checkpoint, "--data", tmp_path)
     assert "damaged or no checkpoint" in refusal(translate.main, REPOSITORY / "setup.py", "--data", data)
+
+
+@pytest.mark.parametrize("option, said", [("--sentencepiece", "no SentencePiece model"), ("--bpe-codes", "codes of")])
+def test_a_damaged_way_of_preparing_text_is_named(trained, tmp_path, option, said):
+    """By the path that was given, not by that of a copy."""
+    checkpoint, data = trained
+    (tmp_path / "empty").touch()
+    words = (checkpoint, data, "--out", tmp_path / "bundle", option, tmp_path / "empty")
+    for main, rest in ((export_onnx.main, words), (translate.main, (checkpoint, "--data", data, *words[-2:]))):
+        sentence = refusal(main, *rest)
+        assert sentence.startswith(f"{option}: {tmp_path / 'empty'} ") and said in sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
+
+
+def test_a_training_that_diverged_is_named(trained, tmp_path):
+    checkpoint, data = trained
+    state = torch.load(checkpoint, weights_only=True)
+    name = next(iter(state["model"]))
+    state["model"][name][0] = float("nan")
+    torch.save(state, tmp_path / "nan.pt")
+    for main, rest in ((export_onnx.main, (data, "--out", tmp_path / "out")), (translate.main, ("--data", data))):
+        sentence = refusal(main, tmp_path / "nan.pt", *rest)
+        assert f"nan.pt: the tensor {name} holds NaN or infinity; the training diverged: take another." in sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["nan.pt"]

@@ -116,9 +116,11 @@ def test_parts_that_do_not_fit_together_are_refused(tmp_path):
         (bundle.Text(sentencepiece=codes, bpe_codes=codes), "not both"),
         (bundle.Text(moses=[]), "needs the BPE codes"),
         (bundle.Text(bpe_codes=codes, moses=["upper"]), "takes some of lower"),
+        (bundle.Text(bpe_codes=REPOSITORY / "setup.py"), "^--bpe-codes: .*setup.py does not hold the codes"),
+        (bundle.Text(bpe_codes=tmp_path / "none"), "^--bpe-codes: there is no file"),
+        (bundle.Text(sentencepiece=codes), "^--sentencepiece: .*codes is no SentencePiece model"),
+        (bundle.Text(sentencepiece=tmp_path / "none"), "^--sentencepiece: there is no file"),
     ]:
         with pytest.raises(OptionError, match=part):
             bundle.write(build_sret(), BundleTask(), tmp_path / "bundle", text)
-    with pytest.raises(BundleError, match="codes of subword-nmt"):
-        bundle.write(build_sret(), BundleTask(), tmp_path / "bundle", bundle.Text(bpe_codes=REPOSITORY / "setup.py"))
     assert [path.name for path in tmp_path.iterdir()] == ["codes"]
