@@ -39,7 +39,8 @@ def load(checkpoint: Path, data: Path) -> tuple[TransformerModelBase, FairseqTas
         raise SystemExit(f"{data} is no folder with dict.*.txt; give that of fairseq-preprocess.")
     logging.getLogger().setLevel(logging.WARNING)  # parts of fairseq turn on the debugging messages of all libraries
     utils.import_user_module(argparse.Namespace(user_dir=str(files.REPOSITORY / "sret_fairseq")))
-    checkpoints.load(checkpoint)  # refuses what is no checkpoint in one sentence
+    # Refuses what is no checkpoint in one sentence. With NaN a model computes anything, or nothing.
+    checkpoints.check_finite(checkpoints.load(checkpoint)["model"], checkpoint)
     # BLEU, which a training may have asked for, needs a tokenizer that may not be here.
     overrides = {"data": str(data), "eval_bleu": False}
     try:
@@ -49,6 +50,15 @@ def load(checkpoint: Path, data: Path) -> tuple[TransformerModelBase, FairseqTas
     if not isinstance(models[0], TransformerModelBase):
         raise SystemExit(f"{checkpoint} holds a {type(models[0]).__name__}; give a transformer or sret_transformer.")
     return models[0].eval().to("cuda" if torch.cuda.is_available() else "cpu"), task
+
+
+def sentences(task: FairseqTask, data: Path, subset: str) -> int:
+    """How many sentences a part of the data has, or exit with one sentence."""
+    try:
+        task.load_dataset(subset, combine=False, epoch=1)
+    except Exception as error:  # of a damaged file fairseq and numpy raise nearly anything
+        raise SystemExit(f"{data}: its {subset} set cannot be read: {sentence(error)}.") from error
+    return len(task.dataset(subset))
 
 
 def batches(

@@ -246,7 +246,7 @@ def test_a_training_that_diverged(refusal, tmp_path, number):
     """The mean would be no number either, and translate everything into the same words."""
     paths = [write(tmp_path / "a.pt", 1), write(tmp_path / "b.pt", number)]
     assert refusal("--inputs", *paths).endswith(
-        "b.pt: the tensor weight holds NaN or infinity; the training diverged: leave it out."
+        "b.pt: the tensor weight holds NaN or infinity; the training diverged: take another."
     )
 
 
