@@ -15,8 +15,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from common import arguments, checkpoints, command, files, lines, loading, provenance, scores, translate
+from common.words import counted
 
 MARKS = "<!-- written by scripts/publish.py -->", "<!-- until here -->"
+PIECES_MODEL = "sentencepiece.model"
 GENERATION = ["--beam", "5", "--remove-bpe", "sentencepiece"]
 
 
@@ -58,10 +60,12 @@ def small(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def measure(folder: Path, data: Path, reference: Path) -> dict[str, Any]:
-    """Translate the test set with the model of the folder, with fairseq-generate, and score it."""
+def measure(folder: Path, data: Path, reference: Path, log: Path) -> dict[str, Any]:
+    """Translate the test set with the model of the folder, with fairseq-generate, and score it.
+
+    Only a failure leaves the log, whose name it tells.
+    """
     references = list(lines.read_lines(reference))
-    log = folder / "test.log"
     translate.generate(data, folder / "model.pt", "test", GENERATION, log)
     hypotheses, _ = scores.read_translations(log, len(references))
     log.unlink()
@@ -110,6 +114,36 @@ def card(path: Path, table: str) -> str:
     return f"{before}{first}\n\n{table}\n{second}{after}"
 
 
+def check(args: argparse.Namespace) -> None:
+    """Exit with one sentence, before the work, if a file is missing, would be overwritten or is of something else."""
+    for option, path in (("--sentencepiece", args.sentencepiece), ("--reference", args.reference)):
+        if not path.is_file():
+            raise SystemExit(f"{option}: there is no file {path}.")
+    names = ["model.pt", "scores.json", "README.md", PIECES_MODEL, *(path.name for path in dictionaries(args.data))]
+    inputs = [args.checkpoint, args.reference]
+    if args.sentencepiece.resolve() != (args.out / PIECES_MODEL).resolve():  # a folder is renewed with its own
+        inputs.append(args.sentencepiece)
+    files.keep_inputs(inputs, [args.out / name for name in names])
+    card(args.out / "README.md", "")  # is it fit to take the table?
+    model, task = loading.load(args.checkpoint, args.data)
+    if not hasattr(model, "at_passes"):
+        raise SystemExit(f"{args.checkpoint} holds a {type(model).__name__}; give a checkpoint of sret_transformer.")
+    from sret_fairseq.export import text
+
+    text.check_sentencepiece(args.sentencepiece, task.source_dictionary)
+    given, needed = sum(1 for _ in lines.read_lines(args.reference)), loading.sentences(task, args.data, "test")
+    if given != needed:
+        raise SystemExit(
+            f"--reference: {args.reference} has {counted(given, 'line')}, and the test set of {args.data} "
+            f"{counted(needed, 'sentence')}; give the plain target side of that set."
+        )
+
+
+def dictionaries(data: Path) -> list[Path]:
+    """Those of a folder of fairseq-preprocess."""
+    return sorted(data.glob("dict.*.txt"))
+
+
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -130,30 +164,33 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def publish(args: argparse.Namespace, folder: Path) -> tuple[dict[str, Any], int]:
+    """Write into a folder, which then takes the place of what is in the old one; the scores, and the size in bytes."""
+    checkpoint = small(args.checkpoint)
+    checkpoints.save(checkpoint, folder / "model.pt")
+    for path in dictionaries(args.data):
+        shutil.copyfile(path, folder / path.name)
+    shutil.copyfile(args.sentencepiece, folder / PIECES_MODEL)
+    model, _ = loading.load(folder / "model.pt", folder)
+    measured = measure(folder, args.data, args.reference, args.out / "fairseq-generate.log")
+    updates = checkpoints.updates_of(checkpoint, args.checkpoint)
+    told = describe(model, updates, measured, args.reference)
+    files.write_json(folder / "scores.json", told)
+    size = sum(path.stat().st_size for path in folder.iterdir())
+    (folder / "README.md").write_text(card(args.out / "README.md", card_table(told, size)), encoding="utf-8")
+    for path in folder.iterdir():
+        path.replace(args.out / path.name)
+    return measured, size
+
+
 def main() -> None:
     """Run the command line."""
     args = parse_args()
-    for option, path in (("--sentencepiece", args.sentencepiece), ("--reference", args.reference)):
-        if not path.is_file():
-            raise SystemExit(f"{option}: there is no file {path}.")
-    files.output_folder(args.out)
-    card(args.out / "README.md", "")  # is it fit to take the table? Before the work rather than after it
     checkpoints.package_file("patches/safe_globals.py")["allow_fairseq_globals"]()
-    with files.package_file("temporary.py")["beside"](str(args.out / "new"), folder=True) as temporary:
-        folder = Path(temporary)
-        checkpoint = small(args.checkpoint)
-        checkpoints.save(checkpoint, folder / "model.pt")
-        for path in (*args.data.glob("dict.*.txt"), args.sentencepiece):
-            shutil.copyfile(path, folder / ("sentencepiece.model" if path == args.sentencepiece else path.name))
-        model, _ = loading.load(folder / "model.pt", folder)
-        measured = measure(folder, args.data, args.reference)
-        updates = checkpoints.updates_of(checkpoint, args.checkpoint)
-        told = describe(model, updates, measured, args.reference)
-        files.write_json(folder / "scores.json", told)
-        size = sum(path.stat().st_size for path in folder.iterdir())
-        (folder / "README.md").write_text(card(args.out / "README.md", card_table(told, size)), encoding="utf-8")
-        for path in folder.iterdir():
-            path.replace(args.out / path.name)
+    check(args)
+    beside = files.package_file("temporary.py")["beside"]
+    with files.results_folder(args.out), beside(str(args.out / "new"), folder=True) as temporary:
+        measured, size = publish(args, Path(temporary))
     print(", ".join(f"{name} {score['score']:.2f}" for name, score in measured.items()))
     print(f"Wrote {args.out}: {size / 2**20:.1f} MiB")
 

@@ -106,3 +106,16 @@ def keep_inputs(inputs: Iterable[Path], outputs: Iterable[Path]) -> None:
     for path in inputs:
         if path.resolve() in written:
             raise SystemExit(f"--out: {path} is read, and would be overwritten; name another folder.")
+
+
+@contextlib.contextmanager
+def results_folder(path: Path) -> Iterator[None]:
+    """``output_folder``; what fails before anything is written there leaves no folder that was not there before."""
+    made = not path.exists()
+    output_folder(path)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it holds something
+            if made:
+                path.rmdir()

@@ -10,8 +10,9 @@ import torch
 
 import publish
 import segment
+from common import files
 from support.commands import refusal
-from support.training import make_data, train, write_text
+from support.training import MODEL, make_data, train, write_text
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,17 @@ def words(trained, out, **changed):
     chosen = {**vars(trained), **changed}
     options = ["--sentencepiece", chosen["pieces"], "--reference", chosen["reference"], "--out", out]
     return [chosen["checkpoint"], chosen["data"], *options]
+
+
+def fairseq_checkpoint(data, folder):
+    """One of fairseq's transformer."""
+    train(
+        data,
+        folder,
+        "--max-update 2",
+        model=MODEL.replace("sret_transformer", "transformer").partition("--encoder-sl")[0],
+    )
+    return folder / "checkpoint_last.pt"
 
 
 def call(monkeypatch, arguments):
@@ -93,7 +105,7 @@ def test_numbers_that_16_bits_cannot_hold(number, part, tmp_path):
 
 @pytest.mark.slow
 def test_what_cannot_be_published_changes_nothing(trained, tmp_path):
-    out = tmp_path / "model"
+    out, published = tmp_path / "model", files.REPOSITORY / "examples/pretrained/tatoeba_de_en/sentencepiece.model"
     out.mkdir()
     (out / "README.md").write_text("# Mine, without marks\n")
     assert "lacks the lines" in refusal(publish.main, *words(trained, out))
@@ -101,10 +113,43 @@ def test_what_cannot_be_published_changes_nothing(trained, tmp_path):
     assert "--sentencepiece: there is no file" in refusal(publish.main, *words(trained, out, pieces=tmp_path / "no"))
     assert "--reference: there is no file" in refusal(publish.main, *words(trained, out, reference=tmp_path / "no.yy"))
     assert "damaged or no checkpoint" in refusal(publish.main, *words(trained, out, checkpoint=trained.pieces))
-    assert "dict.*.txt" in refusal(publish.main, *words(trained, out, data=tmp_path))
+    assert f"{tmp_path} is no folder with dict.*.txt" in refusal(publish.main, *words(trained, out, data=tmp_path))
     shutil.copy(trained.reference, tmp_path / "longer.yy")
     with open(tmp_path / "longer.yy", "a") as file:
         file.write("Z\n")
-    assert "holds 12 of the 13" in refusal(publish.main, *words(trained, out, reference=tmp_path / "longer.yy"))
+    said = refusal(publish.main, *words(trained, out, reference=tmp_path / "longer.yy"))
+    assert said.startswith(
+        f"--reference: {tmp_path}/longer.yy has 13 lines, and the test set of {trained.data} 12 sent"
+    )
+    (tmp_path / "empty").touch()
+    for path, part in ((tmp_path / "empty", "is no SentencePiece model"), (published, "is of another text")):
+        said = refusal(publish.main, *words(trained, out, pieces=path))
+        assert said.startswith(f"--sentencepiece: {path} ") and part in said
+    said = refusal(publish.main, *words(trained, out, checkpoint=fairseq_checkpoint(trained.data, tmp_path / "run")))
+    assert "checkpoint_last.pt holds a TransformerModel; give a checkpoint of sret_transformer." in said
     assert [path.name for path in out.iterdir()] == ["README.md"]
     assert (out / "README.md").read_text() == "\n".join(publish.MARKS)
+    refusal(publish.main, *words(trained, tmp_path / "none", data=tmp_path))
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_what_is_read_is_not_overwritten(trained, tmp_path):
+    """A checkpoint in the folder under the name of the published one, and a reference under that of the scores."""
+    for name, key in (("model.pt", "checkpoint"), ("scores.json", "reference"), ("dict.xx.txt", "pieces")):
+        shutil.copy(getattr(trained, key), tmp_path / name)
+        before = (tmp_path / name).read_bytes()
+        said = refusal(publish.main, *words(trained, tmp_path, **{key: tmp_path / name}))
+        assert said == f"--out: {tmp_path / name} is read, and would be overwritten; name another folder."
+        assert (tmp_path / name).read_bytes() == before
+
+
+def test_a_failing_fairseq_leaves_its_log(tmp_path):
+    """Where the sentence says that it is."""
+    out = tmp_path / "model"
+    (tmp_path / "test.yy").write_text("Z\n")
+    with files.results_folder(out):
+        said = refusal(
+            lambda: publish.measure(tmp_path / "new", tmp_path / "none", tmp_path / "test.yy", out / "test.log")
+        )
+    assert said.endswith(f"see the end of {out}/test.log.failed.") and (out / "test.log.failed").exists()

@@ -67,3 +67,14 @@ def test_keep_inputs(tmp_path):
     files.keep_inputs([tmp_path / "folder" / "a"], [tmp_path / "folder" / "b", tmp_path / "a"])
     with pytest.raises(SystemExit, match=r"^--out: .*folder/a is read, and would be overwritten; name another folder"):
         files.keep_inputs([tmp_path / "folder" / "a"], [tmp_path / "link" / "a"])
+
+
+def test_a_folder_for_results_that_never_came(tmp_path):
+    """It goes again, unless it was there before or something is in it."""
+    (tmp_path / "old").mkdir()
+    for name, stays in (("new", False), ("old", True), ("used", True)):
+        with pytest.raises(ValueError, match="halfway"), files.results_folder(tmp_path / name):
+            if name == "used":
+                (tmp_path / name / "file").touch()
+            raise ValueError("halfway")
+        assert (tmp_path / name).exists() == stays
