@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from common import arguments, command, loading, output
+from common import arguments, command, files, loading, output
 from common.progress import duration
 from common.words import counted
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Tensors = dict[str, Tensor]
 
+NUMBERS = "landscape.csv"
 HEADER = ("alpha", "beta", "loss")
 
 
@@ -124,7 +125,7 @@ def draw(landscapes: Mapping[str, tuple[Sequence[float], np.ndarray]]) -> "Figur
 
 def read(folder: Path) -> tuple[list[float], np.ndarray]:
     """Return the steps and losses of the landscape in a folder, or exit with one sentence."""
-    path = folder / "landscape.csv"
+    path = folder / NUMBERS
     try:
         with open(path, encoding="utf-8") as file:
             alphas, betas, losses = np.loadtxt(file, delimiter=",", skiprows=1, unpack=True, ndmin=2)
@@ -137,6 +138,14 @@ def read(folder: Path) -> tuple[list[float], np.ndarray]:
     except ValueError as error:
         raise SystemExit(f"--beside: {path} is no landscape of this script; make it again.") from error
     return steps, losses.reshape(len(steps), len(steps))
+
+
+def check(losses: np.ndarray, span: float) -> None:
+    """Exit with one sentence unless a picture can be drawn of the losses."""
+    if not np.isfinite(losses).all():
+        raise SystemExit(f"--span {span:g}: so far from the checkpoint the loss is no number; give a smaller one.")
+    if losses.min() == losses.max():
+        raise SystemExit(f"--span {span:g}: so near the checkpoint the loss is everywhere the same; give a larger one.")
 
 
 def announce(model: nn.Module, batches: Sequence[dict[str, Any]], points: int) -> None:
@@ -172,25 +181,28 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.points % 2 == 0:
         parser.error(f"--points {args.points}: give an odd number, so that the checkpoint itself is a point.")
-    if not 0 < args.span < math.inf:
-        parser.error(f"--span {args.span}: give a number above 0.")
+    if not 0 < args.span <= torch.finfo(torch.float32).max:
+        parser.error(f"--span {args.span}: give a number above 0 that float32 can hold.")
     return args
 
 
 def main() -> None:
     """Run the command line."""
     args = parse_args()
+    files.keep_inputs([folder / NUMBERS for folder in args.beside], [args.out / NUMBERS])
     landscapes = {str(folder): read(folder) for folder in args.beside}
     model, task = loading.load(args.checkpoint, args.data)
     batches = loading.batches(model, task, args.subset, range(args.max_sentences), args.max_tokens)
-    output.picture_folder(args.out)
-    announce(model, batches, args.points**2)
-    steps = [args.span * step / (args.points // 2) for step in range(-(args.points // 2), args.points // 2 + 1)]
-    losses = landscape(model, batches, steps, args.seed)
-    rows = [(alpha, beta, losses[i, j]) for i, alpha in enumerate(steps) for j, beta in enumerate(steps)]
-    output.write_csv(args.out / "landscape.csv", HEADER, rows)
-    landscapes[str(args.out)] = steps, losses
-    output.save_figure(draw(landscapes), args.out / "landscape.png")
+    output.check_matplotlib()
+    with files.results_folder(args.out):
+        announce(model, batches, args.points**2)
+        steps = [args.span * step / (args.points // 2) for step in range(-(args.points // 2), args.points // 2 + 1)]
+        losses = landscape(model, batches, steps, args.seed)
+        check(losses, args.span)
+        figure = draw({**landscapes, str(args.out): (steps, losses)})
+        rows = [(alpha, beta, losses[i, j]) for i, alpha in enumerate(steps) for j, beta in enumerate(steps)]
+        output.write_csv(args.out / NUMBERS, HEADER, rows)
+        output.save_figure(figure, args.out / "landscape.png")
     sentences = counted(sum(batch["nsentences"] for batch in batches), "sentence")
     centre = losses[args.points // 2, args.points // 2]
     print(f"{centre:.3f} bits a token at the checkpoint, {losses.min():.3f} to {losses.max():.3f} around it, over")

@@ -194,6 +194,10 @@ def test_beside(run, tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit, match=r"^--beside: .*none/landscape\.csv cannot be read: No such file"):
         run("--points", 3, "--beside", tmp_path / "none", out=tmp_path / "third")
     assert not (tmp_path / "third").exists()
+    before = (tmp_path / "second" / "landscape.csv").read_bytes()
+    with pytest.raises(SystemExit, match=r"^--out: .*second/landscape.csv is read, and would be overwritten"):
+        run("--points", 3, "--beside", tmp_path / "second", out=tmp_path / "second")
+    assert (tmp_path / "second" / "landscape.csv").read_bytes() == before
 
 
 def test_the_time_is_told_before_the_work(data, checkpoints, capsys, monkeypatch):
@@ -217,6 +221,9 @@ def test_the_time_is_told_before_the_work(data, checkpoints, capsys, monkeypatch
         (["--points", 1], "'1' is not a whole number of at least 3"),
         (["--span", 0], "--span 0.0: give a number above 0"),
         (["--span", "nan"], "--span nan: give a number above 0"),
+        (["--span", "1e300"], "--span 1e+300: give a number above 0 that float32 can hold"),
+        (["--span", "1e30", "--points", 3], "--span 1e+30: so far from the checkpoint the loss is no number"),
+        (["--span", "1e-30", "--points", 3], "--span 1e-30: so near the checkpoint the loss is everywhere the same"),
         (["--max-sentences", 0], "'0' is not a whole number of at least 1"),
         (["--seed", 10**20], "100000000000000000000: give a number from -2**63 to 2**64 - 1"),
         (["--subset", "nothing"], "--subset nothing cannot be read: Dataset not found"),
@@ -232,10 +239,14 @@ def test_refused_options(run, tmp_path, capsys, words, sentence):
 def test_refused_files(run, checkpoints, tmp_path):
     """A missing or wrong checkpoint, a folder without data, other dictionaries, a file where the folder goes."""
     (tmp_path / "text.pt").write_text("no checkpoint")
+    state = torch.load(checkpoints["sret"][0], weights_only=True)
+    state["model"]["encoder.embed_tokens.weight"][5, 1] = float("nan")
+    torch.save(state, tmp_path / "nan.pt")
     other = make_data(tmp_path, "--nwordssrc", "4", "--nwordstgt", "4")
     for name, keywords, sentence in [
         ("missing", {"checkpoint": tmp_path / "none.pt"}, r"none\.pt cannot be read: No such file"),
         ("wrong", {"checkpoint": tmp_path / "text.pt"}, r"text\.pt cannot be read: it is damaged or no checkpoint"),
+        ("nan", {"checkpoint": tmp_path / "nan.pt"}, r"nan\.pt: the tensor encoder\.embed_tokens\.weight holds NaN"),
         ("empty", {"data": tmp_path / "nowhere"}, r"nowhere is no folder with dict\.\*\.txt"),
         ("sret", {"data": other}, "cannot be loaded with the data in|dictionary is not the one"),
         ("fairseq", {"data": other, "checkpoint": checkpoints["fairseq"][0]}, "cannot be loaded with the data in"),
