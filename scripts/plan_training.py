@@ -37,7 +37,7 @@ LOGIT_COPIES = 3  # of the output layer in float32: logarithms, their gradient, 
 # in docs/results/data/speed_operations.json, where the rest is of ours.
 LAUNCHES = {"transformer": (1098, 61), "sret_transformer": (1391, 61)}
 DEPTH = 12
-PAIRS_LOOKED_AT = 4
+PAIRS_LOOKED_AT = 2, 4
 
 
 class Costs(NamedTuple):
@@ -47,7 +47,8 @@ class Costs(NamedTuple):
         options: that make it.
         parameters: their number.
         operations: of a training step, for a pair of sentences.
-        kept: bytes for a pair that the forward pass keeps for the backward one, in float32.
+        kept: bytes for each pair that the forward pass keeps for the backward one, in float32.
+        kept_once: the same for any number of pairs, such as last layers multiplied by their coefficients.
         launches: of a forward and backward pass, and of the rest of an update.
     """
 
@@ -55,6 +56,7 @@ class Costs(NamedTuple):
     parameters: int
     operations: int
     kept: int
+    kept_once: int
     launches: tuple[float, int]
 
 
@@ -70,31 +72,40 @@ def costs_of(recipe: str, name: str, suffix: str) -> Costs:
         getattr(parsed, f"{side}_layers") * (getattr(parsed, f"{side}_recursions", None) or 1)
         for side in ("encoder", "decoder")
     )
+    kept, kept_once = kept_bytes(model)
     return Costs(
         options=shlex.join(words),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         operations=3 * costs.flop(model, (LENGTH, LENGTH)).total(),
-        kept=kept_bytes(model),
+        kept=kept,
+        kept_once=kept_once,
         launches=(passes * depth / DEPTH, rest),
     )
 
 
-def kept_bytes(model: torch.nn.Module) -> int:
-    """Bytes that a pair's forward pass keeps for the backward one; memory that several tensors share counts once."""
+def kept_bytes(model: torch.nn.Module) -> tuple[int, int]:
+    """Bytes that the forward pass keeps for the backward one: for each pair, and for any number of them."""
+    fewer, more = (kept_of_pairs(model, pairs) for pairs in PAIRS_LOOKED_AT)
+    each = (more - fewer) // (PAIRS_LOOKED_AT[1] - PAIRS_LOOKED_AT[0])
+    return each, fewer - each * PAIRS_LOOKED_AT[0]
+
+
+def kept_of_pairs(model: torch.nn.Module, pairs: int) -> int:
+    """The same of so many pairs; memory that several tensors share counts once, and parameters do not count."""
     kept = []  # and held, so that no address is used twice
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         kept.append(tensor.untyped_storage())
         return tensor
 
-    tokens = torch.full((PAIRS_LOOKED_AT, LENGTH), 4)
+    tokens = torch.full((pairs, LENGTH), 4)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = model.train()(tokens, torch.full((PAIRS_LOOKED_AT,), LENGTH), tokens)
+        result = model.train()(tokens, torch.full((pairs,), LENGTH), tokens)
         sizes = {storage.data_ptr(): storage.nbytes() for storage in kept}
         del result
     for parameter in model.parameters():
         sizes.pop(parameter.untyped_storage().data_ptr(), None)
-    return sum(sizes.values()) // PAIRS_LOOKED_AT
+    return sum(sizes.values())
 
 
 def row(model: Costs, shares: plan.Plan, updates: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -108,7 +119,7 @@ def row(model: Costs, shares: plan.Plan, updates: int, args: argparse.Namespace)
     if shares.processes > 1:  # each sends and receives all gradients, in bf16, about twice
         exchange = 2 * 2 * model.parameters / (args.gigabytes[shares.nodes > 1] * 1e9)
     seconds = max(compute, launching) + rest * host + exchange
-    activations = model.kept / 2 * FILL * shares.max_tokens / LENGTH
+    activations = (model.kept * FILL * shares.max_tokens / LENGTH + model.kept_once) / 2
     return {
         "options": model.options,
         "parameters": model.parameters,
@@ -170,14 +181,20 @@ def main() -> None:
     parser.add_argument("--recipe", choices=SIZES, default="wmt14_en_de")
     parser.add_argument("--gpus", type=positive, nargs="+", default=[1, 8, 64], metavar="N", help="default: 1 8 64")
     parser.add_argument("--gpus-per-machine", type=positive, default=8, metavar="N", help="default: 8")
-    parser.add_argument("--teraflops", type=float, default=989, help="of a GPU in bf16 (default: 989, an H100)")
     parser.add_argument(
-        "--utilisation", type=float, default=0.35, help="part of that which products reach (default: 0.35)"
+        "--teraflops", type=arguments.positive, default=989, help="of a GPU in bf16 (default: 989, an H100)"
     )
-    parser.add_argument("--launch-microseconds", type=float, default=8, help="of a kernel (default: 8)")
+    parser.add_argument(
+        "--utilisation", type=arguments.share, default=0.35, help="part of that which products reach (default: 0.35)"
+    )
+    parser.add_argument(
+        "--launch-microseconds", type=arguments.not_negative, default=8, help="of a kernel (default: 8)"
+    )
     exchange = "a second of gradients, inside a machine and between machines (default: 100 10)"
     names = ("INSIDE", "BETWEEN")
-    parser.add_argument("--gigabytes", type=float, nargs=2, default=[100, 10], metavar=names, help=exchange)
+    parser.add_argument(
+        "--gigabytes", type=arguments.positive, nargs=2, default=[100, 10], metavar=names, help=exchange
+    )
     parser.add_argument("--json", type=arguments.path, metavar="FILE", help="write the numbers")
     args = parser.parse_args()
     logging.disable(logging.INFO)

@@ -3,13 +3,15 @@
 import argparse
 import json
 import sys
+from unittest.mock import ANY
 
 import pytest
 import torch
 
 import plan_training
 from recipe import plan, settings
-from support.models import REPOSITORY
+from support.commands import refusal
+from support.models import REPOSITORY, build_fairseq, build_sret
 
 ARGS = argparse.Namespace(
     recipe="wmt14_en_de", teraflops=100.0, utilisation=0.5, launch_microseconds=10.0, gigabytes=[100.0, 10.0]
@@ -18,7 +20,7 @@ RECIPE = settings.read(REPOSITORY / "examples/wmt14_en_de/train.yaml", REPOSITOR
 
 
 def planned(gpus, nodes=1, operations=10**9, launches=(1000, 60)):
-    model = plan_training.Costs("", 10**7, operations, 30 * 4 * 1000, launches)
+    model = plan_training.Costs("", 10**7, operations, 30 * 4 * 1000, 2**30, launches)
     return plan_training.row(model, plan.share_out(RECIPE, gpus, nodes), 100, ARGS)
 
 
@@ -54,7 +56,39 @@ def test_what_a_layer_keeps():
 
     length = plan_training.LENGTH
     tokens_of_table = 8 * length
-    assert plan_training.kept_bytes(Toy()) == 4 * (8 + 16) * length + tokens_of_table
+    each, once = plan_training.kept_bytes(Toy())
+    assert (each, once) == (4 * (8 + 16) * length + tokens_of_table, 0)
+
+
+def test_layers_multiplied_by_coefficients_are_kept_once():
+    """Each last layer with its bias, for whatever number of pairs; what a pair keeps is the same without them."""
+    model, plain = build_sret(), build_sret(residual_coefficients="none")
+    last = [value for name, value in model.named_parameters() if name.endswith(("out_proj.weight", "fc2.weight"))]
+    once, without = (plan_training.kept_bytes(each)[1] for each in (model, plain))
+    assert once - without == 4 * sum(weight.numel() for weight in last)
+    assert plan_training.kept_bytes(build_fairseq()) == (
+        ANY,
+        4 * plan_training.LENGTH**2,
+    )  # the causal mask
+
+
+def test_memory_of_activations():
+    """In half of float32's bytes: 108 pairs of 3,584 tokens, a tenth of them padding, and what is kept once."""
+    assert planned(1)["gib_of_activations"] == pytest.approx((107.52 * 120_000 + 2**30) / 2 / 2**30, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["--teraflops", "0"], "--teraflops: '0' is not a number above 0"),
+        (["--utilisation", "0"], "--utilisation: '0' is not a number above 0 and at most 1"),
+        (["--utilisation", "1.5"], "--utilisation: '1.5' is not a number above 0 and at most 1"),
+        (["--gigabytes", "0", "0", "--gpus", "8"], "--gigabytes: '0' is not a number above 0"),
+        (["--launch-microseconds", "nan"], "--launch-microseconds: 'nan' is not a number of at least 0"),
+    ],
+)
+def test_a_number_that_cannot_be(words, sentence):
+    assert f"argument {sentence}" in refusal(plan_training.main, *words)
 
 
 def test_command(monkeypatch, tmp_path, capsys):
