@@ -4,23 +4,28 @@ set -euo pipefail
 
 usage() {
   cat <<'HELP'
-Usage: bash examples/translate.sh ["A German sentence." ...] [--help]
+Usage: bash examples/translate.sh [--help] [--] ["A German sentence." ...]
 
 Prints the English translation of each argument, or of each line of standard input, with the small model in
 examples/pretrained/tatoeba_de_en. Needs the environment of scripts/setup.sh, which is made where it is missing.
+
+  --    what follows are sentences, also those that begin with a dash: bash examples/translate.sh -- "- Ja."
 HELP
 }
 
+sentences=() only_sentences=
 for argument in "$@"; do
-  case $argument in
+  case $only_sentences$argument in
     -h | --help)
       usage
       exit 0
       ;;
+    --) only_sentences="sentence " ;;
     -*)
-      printf 'translate: unknown option %s; give sentences, or lines on standard input (see --help).\n' "$argument" >&2
+      printf 'translate: unknown option %s; put -- before sentences that begin with a dash (see --help).\n' "$argument" >&2
       exit 1
       ;;
+    *) sentences+=("$argument") ;;
   esac
 done
 
@@ -29,8 +34,8 @@ source "$(dirname "${BASH_SOURCE[0]}")/../scripts/common/environment.sh"
 model=$environment_root/examples/pretrained/tatoeba_de_en
 use_environment onnx onnxruntime sentencepiece
 translate=("$python" -m sret_translate "$model/model.pt" --data "$model" --sentencepiece "$model/sentencepiece.model")
-if (($#)); then
-  printf '%s\n' "$@" | "${translate[@]}"
+if ((${#sentences[@]})); then
+  printf '%s\n' "${sentences[@]}" | "${translate[@]}"
 else
   exec "${translate[@]}"
 fi

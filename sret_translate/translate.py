@@ -133,10 +133,10 @@ def bundle_of(args: argparse.Namespace) -> Iterator[str]:
 
 def check(args: argparse.Namespace) -> None:
     """Refuse numbers that cannot be used."""
-    require(1 <= args.nbest <= args.beam, f"--nbest {args.nbest} must be from 1 to --beam, {args.beam}.")
-    for name in ("batch_size", "threads"):
+    for name in ("beam", "batch_size", "threads"):
         value = getattr(args, name)
         require(value >= 1, f"--{name.replace('_', '-')} {value} must be 1 or more.")
+    require(1 <= args.nbest <= args.beam, f"--nbest {args.nbest} must be from 1 to --beam, {args.beam}.")
 
 
 def opened(path: Optional[str]) -> Tuple[BinaryIO, str]:

@@ -31,3 +31,13 @@ def test_help_and_unknown_options():
     helped, refused = run("--help"), run("--to-klingon")
     assert helped.returncode == 0 and helped.stdout.startswith("Usage: bash examples/translate.sh")
     assert refused.returncode == 1 and refused.stderr.count("\n") == 1 and "--to-klingon" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_sentence_that_begins_with_a_dash():
+    """Behind -- everything is a sentence, --help too."""
+    refused, translated = run("- Ja."), run(SENTENCES[1], "--", "- Ja.", "--help")
+    assert refused.returncode == 1 and "put -- before sentences" in refused.stderr
+    assert translated.returncode == 0 and translated.stderr == "", translated.stderr
+    first, *others = translated.stdout.splitlines()
+    assert first == "My father works in a hospital." and len(others) == 2

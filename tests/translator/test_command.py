@@ -106,7 +106,8 @@ def test_a_line_that_is_not_utf_8_is_named_and_what_was_before_is_translated(fol
         (["--nbest", 9], "--nbest 9 must be from 1 to --beam, 5"),
         (["--batch-size", 0], "--batch-size 0 must be 1 or more"),
         (["--threads", 0], "--threads 0 must be 1 or more"),
-        (["--beam", 0, "--nbest", 0], "--nbest 0"),
+        (["--nbest", 0], "--nbest 0 must be from 1 to --beam, 5"),
+        (["--beam", 0], "--beam 0 must be 1 or more"),
         (["--passes", 7], "holds 2 passes, not 7"),
     ],
 )
