@@ -177,10 +177,10 @@ def table(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    positive = arguments.at_least(1)
+    count = arguments.at_least(1)
     parser.add_argument("--recipe", choices=SIZES, default="wmt14_en_de")
-    parser.add_argument("--gpus", type=positive, nargs="+", default=[1, 8, 64], metavar="N", help="default: 1 8 64")
-    parser.add_argument("--gpus-per-machine", type=positive, default=8, metavar="N", help="default: 8")
+    parser.add_argument("--gpus", type=count, nargs="+", default=[1, 8, 64], metavar="N", help="default: 1 8 64")
+    parser.add_argument("--gpus-per-machine", type=count, default=8, metavar="N", help="default: 8")
     parser.add_argument(
         "--teraflops", type=arguments.positive, default=989, help="of a GPU in bf16 (default: 989, an H100)"
     )
