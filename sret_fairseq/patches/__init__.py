@@ -2,6 +2,7 @@
 
 from sret_fairseq.patches import (
     copies,
+    data_thread,
     fast_path,
     hydra_refusals,
     master_weights,
@@ -24,3 +25,4 @@ def apply() -> None:
     hydra_refusals.end_with_the_sentence()
     missing_data.check_data_first()
     process_group.leave_at_exit()
+    data_thread.stop_at_exit()
