@@ -69,9 +69,7 @@ def drop_training_state(checkpoint: dict[str, Any]) -> None:
 
 def check_finite(model: dict[str, torch.Tensor], path: Path) -> None:
     """Exit with one sentence if a tensor of a model holds NaN or an infinity."""
-    name = package_file("patches/checkpoints.py")["not_finite"](model)
-    if name is not None:
-        raise SystemExit(f"{path}: the tensor {name} holds NaN or infinity; the training diverged: take another.")
+    package_file("patches/checkpoints.py")["check_finite"](model, path)
 
 
 def save(checkpoint: dict[str, Any], output: Path) -> None:

@@ -18,7 +18,7 @@ import stat
 import warnings
 import zipfile
 import zlib
-from typing import Any, BinaryIO, Dict, Iterator, Optional, Tuple
+from typing import Any, BinaryIO, Dict, Iterator, Tuple
 
 import torch
 
@@ -152,9 +152,17 @@ def is_stored(tensor: torch.Tensor) -> bool:
     return strided and tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
-def not_finite(model: Dict[str, torch.Tensor]) -> Optional[str]:
-    """The name of a tensor that holds a NaN or an infinite number, if there is one."""
-    return next((name for name, tensor in model.items() if not tensor.isfinite().all()), None)
+def check_finite(model: Dict[str, torch.Tensor], path: str) -> None:
+    """Refuse the tensors of a model that diverged.
+
+    Raises:
+        CheckpointError: one of them holds a NaN or an infinite number.
+    """
+    for name, tensor in model.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(
+                f"{path}: the tensor {name} holds NaN or infinity; the training diverged: take another."
+            )
 
 
 def calls(text: str) -> bool:

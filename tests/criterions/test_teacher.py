@@ -108,7 +108,7 @@ def test_a_teacher_with_numbers_that_are_none_is_refused(tmp_path, number):
     model = build_fairseq()
     with torch.no_grad():
         model.decoder.layers[1].fc1.bias[3] = number
-    refused(save(tmp_path / "nan.pt", model), "its decoder.layers.1.fc1.bias holds NaN or infinite numbers")
+    refused(save(tmp_path / "nan.pt", model), "the tensor decoder.layers.1.fc1.bias holds NaN or infinity")
 
 
 def test_overflow_is_noticed_without_a_cache(teachers):
