@@ -6,6 +6,7 @@ channels, with the standard deviation. Nothing but data is read from a checkpoin
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,8 @@ def development(paths: Sequence[Path]) -> Lines:
         updates, values = read(path)
         if values.keys() != next(iter(values_at.values()), values).keys():
             raise SystemExit(f"{path} has other coefficients than {paths[0]}: name a folder with one training alone.")
+        if not all(math.isfinite(number) for value in values.values() for number in value):
+            print("  holds NaN or infinity: the training diverged; the picture has gaps there.", flush=True)
         values_at[updates] = values
     lines: Lines = {}
     for updates in sorted(values_at):

@@ -79,6 +79,17 @@ def test_values_by_hand(plot, tmp_path):
     assert (tmp_path / "out" / "coefficients.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_training_that_diverged(plot, tmp_path, capsys):
+    """It is drawn up to there, and said of the checkpoint, not of the sound one."""
+    write(tmp_path / "checkpoint1.pt", 100, [[0.5], [0.5]], [[0.0, 1.0]])
+    write(tmp_path / "checkpoint2.pt", 200, [[0.5], [float("nan")]], [[0.0, 1.0]])
+    plot(tmp_path, "--out", tmp_path / "out")
+    printed = capsys.readouterr().out.splitlines()
+    assert [index for index, line in enumerate(printed) if "NaN or infinity" in line] == [2]
+    assert "checkpoint2.pt" in printed[1]
+    assert ("200", "encoder", "2", "2", "ffn", "c1", "nan", "") in rows(tmp_path / "out")
+
+
 def test_a_real_training(plot, tmp_path):
     """Every coefficient of a model, one for each channel, is in the file; with the shared c2 alone there are no c1."""
     save_dir = tmp_path / "run"
