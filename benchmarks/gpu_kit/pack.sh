@@ -51,9 +51,10 @@ for tag in manylinux_2_34 manylinux_2_28 manylinux_2_27 manylinux_2_24 manylinux
   platforms+=(--platform "${tag}_x86_64")
 done
 "$python" -m pip download -q --no-deps --only-binary=:all: --python-version "$version" --implementation cp \
-  "${platforms[@]}" -d "$out/wheels" ve-fairseq==0.12.3 hydra-core==1.3.2 omegaconf==2.3.0 bitarray cffi \
-  sacremoses==0.2.0 tensorboardX==2.6.5 subword-nmt==0.3.8 mock==5.2.0
-"$python" -m pip wheel -q --no-deps -w "$out/wheels" antlr4-python3-runtime==4.9.3 fairscale==0.4.13
+  "${platforms[@]}" -c "$here/../../constraints.txt" -d "$out/wheels" \
+  ve-fairseq hydra-core omegaconf bitarray cffi sacremoses tensorboardX subword-nmt mock
+"$python" -m pip wheel -q --no-deps -c "$here/../../constraints.txt" -w "$out/wheels" \
+  antlr4-python3-runtime fairscale==0.4.13
 bash "$here/../../examples/small_corpora/prepare.sh" --raw "$text" --out "$out/corpus"
 rm -rf "$out/corpus/plain"
 cp "$here/run.sh" "$out"
