@@ -40,7 +40,6 @@ def load(path: Path) -> dict[str, Any]:
         raise SystemExit(f"--input: {path} is no checkpoint of fairseq: {loading.sentence(error)}.") from error
     if not complete:
         raise SystemExit(f"--input: {path} is no checkpoint of fairseq: it lacks the options of its model.")
-    checkpoints.check_finite(state["model"], path)
     return state
 
 

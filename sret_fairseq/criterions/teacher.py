@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sret_fairseq import coefficients, dictionaries
 from sret_fairseq.errors import OptionError, TrainingError
 from sret_fairseq.options import SIDES
-from sret_fairseq.patches.checkpoints import CheckpointError, check_finite
+from sret_fairseq.patches.checkpoints import CheckpointError
 
 logger = logging.getLogger(__name__)
 LANGUAGES = ("source", "target")
@@ -96,7 +96,6 @@ def load(path: str, task: FairseqTask) -> FairseqEncoderDecoderModel:
             state.pop("task_state", None)
             # A copy of the task, since with --eval-bleu a task keeps a search with the last model that it built.
             model = checkpoint_utils.load_model_ensemble_and_task([path], task=copy.copy(task), state=state)[0][0]
-        check_finite(model.state_dict(), path)
     except CheckpointError as error:
         raise OptionError(f"--teacher {error}") from error
     except SystemExit:  # another sentence of this project's

@@ -15,7 +15,6 @@ from sret_fairseq.export.graph import OPSET, Weights
 from sret_fairseq.export.single_file import single_file
 from sret_fairseq.export.text import PIECES, Text, copy_text
 from sret_fairseq.model import SretTransformerModel
-from sret_fairseq.patches.checkpoints import check_finite
 from sret_fairseq.summary import summary_lines
 from sret_fairseq.temporary import beside
 from sret_translate.bundle import FORMAT, VERSION, Bundle, checksum
@@ -47,7 +46,6 @@ def export(
     """
     overrides = {"data": data, "eval_bleu": False}  # which may need a tokenizer that is not here
     models, _, task = checkpoint_utils.load_model_ensemble_and_task([checkpoint], overrides)
-    check_finite(models[0].state_dict(), checkpoint)
     return write(models[0], task, Path(out), text, passes, int8)
 
 

@@ -13,7 +13,7 @@ import time
 
 from fairseq.data.iterators import BackgroundConsumer
 
-PATIENCE = 10  # seconds, for one batch
+PATIENCE = 10  # seconds, in which a batch is made
 
 
 def stop_at_exit() -> None:
@@ -23,10 +23,10 @@ def stop_at_exit() -> None:
 
 def stop_reading() -> None:
     """End fairseq's threads that read batches, each after the batch in its hands."""
+    end = time.monotonic() + PATIENCE
     for thread in threading.enumerate():
         if isinstance(thread, BackgroundConsumer):
             thread._max_len = 0  # fewer than it has read, so that it stops
-            end = time.monotonic() + PATIENCE
             while thread.is_alive() and time.monotonic() < end:
                 with contextlib.suppress(queue.Empty):
                     thread._queue.get_nowait()  # room for that batch, and for the mark of the end

@@ -19,7 +19,7 @@ from torch import nn
 
 from sret_fairseq import dictionaries, options
 from sret_fairseq.errors import OptionError, suggestion
-from sret_fairseq.patches.checkpoints import CheckpointError, read
+from sret_fairseq.patches.checkpoints import CheckpointError, check_finite, read
 
 OF_THE_HUB = ("generation_args", "is_vocoder")  # keywords of from_pretrained, which passes all of them on as overrides
 
@@ -69,6 +69,7 @@ def through_the_gate(load: Callable) -> Callable:
         path: str, arg_overrides: Optional[Dict[str, Any]] = None, *args: Any, **kwargs: Any
     ) -> Dict[str, Any]:
         state = read(path)
+        check_finite(state["model"], path)
         if arg_overrides:
             check_overrides(path, state, arg_overrides)
             cfg = state.get("cfg") or {}

@@ -243,9 +243,14 @@ def reshape(state):
     state["model"]["decoder.layers.0.blocks.0.ffn.fc1.weight"] = torch.ones(3, 3)
 
 
+def diverge(state):
+    state["model"]["decoder.layers.0.blocks.0.ffn.fc1.weight"][0, 0] = float("nan")
+
+
 CONTENTS = {
     "renamed": (rename, "cannot be loaded: RuntimeError: Error.* Missing key"),
     "reshaped": (reshape, "cannot be loaded: RuntimeError: Error.* size mismatch"),
+    "diverged": (diverge, "holds NaN or infinity; the training diverged: take another"),
     "no-options": (lambda state: state.pop("cfg"), "holds no options of its model"),
     "no-model": (lambda state: state.pop("model"), "holds no model"),
     "model-of-text": (lambda state: state.update(model="text"), "holds no model"),
