@@ -45,7 +45,7 @@ setup(
             "onnx>=1.16,<2",
             "onnxruntime>=1.18,<2",
         ],
-        "plot": ["matplotlib>=3.9,<4"],
+        "plot": ["matplotlib>=3.10,<4"],
         "recipes": [
             "sacremoses>=0.1.1,<0.3",
             "subword-nmt>=0.3.8,<0.4",

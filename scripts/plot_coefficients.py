@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common import arguments, command, output
+from common import arguments, command, files, output
 from common.checkpoints import EPOCH_FILE, UPDATE_FILE, load, numbered_checkpoints, package_file, updates_of
 
 # A place is a row of coefficients.py of the package: side, block, pass, sublayer and which of the two.
@@ -123,10 +123,12 @@ def main() -> None:
     """Run the command line."""
     args = parse_args()
     package_file("patches/safe_globals.py")["allow_fairseq_globals"]()
-    lines = development(checkpoints(args.checkpoints))
-    output.picture_folder(args.out)
-    output.write_csv(args.out / "coefficients.csv", HEADER, rows(lines))
-    draw(lines, args.out / "coefficients.png")
+    paths = checkpoints(args.checkpoints)
+    output.check_matplotlib()
+    with files.results_folder(args.out):
+        lines = development(paths)
+        output.write_csv(args.out / "coefficients.csv", HEADER, rows(lines))
+        draw(lines, args.out / "coefficients.png")
     print(f"Coefficients: {args.out / 'coefficients.png'}\nAll values: {args.out / 'coefficients.csv'}")
 
 

@@ -10,6 +10,7 @@ from the least to the greatest value, at the updates that all of them have.
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def read(logs: Sequence[Path], names: Sequence[str]) -> Runs:
     """Return ``training_log.curves`` of each log under its name, or exit with one sentence."""
     if len(names) != len(logs):
         raise SystemExit(f"--names: {counted(len(names), 'name')} for {counted(len(logs), 'log')}; give each log one.")
+    if not all(name.strip() for name in names):
+        raise SystemExit("--names: a name is empty; give each log one.")
     if len({log.resolve() for log in logs}) < len(logs):
         raise SystemExit("A log is named twice; name each log once.")
     runs: Runs = {}
@@ -35,6 +38,8 @@ def read(logs: Sequence[Path], names: Sequence[str]) -> Runs:
                 f"{log} holds no reports of fairseq-train on --log-interval updates or a validation, as --log-format "
                 f"json and simple write them; name the log of a training."
             )
+        if not all(math.isfinite(value) for of_quantity in points.values() for _, value in of_quantity):
+            print(f"{log} holds NaN or infinity: the training diverged; the picture has gaps there.", flush=True)
     return runs
 
 

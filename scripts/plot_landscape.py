@@ -131,7 +131,7 @@ def read(folder: Path) -> tuple[list[float], np.ndarray]:
             alphas, betas, losses = np.loadtxt(file, delimiter=",", skiprows=1, unpack=True, ndmin=2)
         steps = sorted(set(alphas))
         grid = np.array([(alpha, beta) for alpha in steps for beta in steps])
-        if not np.array_equal(grid, np.stack([alphas, betas], 1)) or not np.isfinite(losses).all():
+        if len(steps) < 3 or not np.array_equal(grid, np.stack([alphas, betas], 1)) or not np.isfinite(losses).all():
             raise ValueError("no square grid of losses")
     except OSError as error:
         raise SystemExit(f"--beside: {path} cannot be read: {error.strerror or error}.") from error

@@ -23,8 +23,15 @@ RUN_OPTIONS = [
 
 
 def numbered_checkpoints(folder: Path, pattern: re.Pattern[str]) -> list[tuple[int, Path]]:
-    """Return ``(number, path)`` of the checkpoints of a folder, by their number: the one group of the pattern."""
-    return sorted((int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name)))
+    """Return ``(number, path)`` of the checkpoints of a folder, by their number: the one group of the pattern.
+
+    Raises:
+        SystemExit: the folder cannot be read.
+    """
+    try:
+        return sorted((int(match[1]), path) for path in folder.iterdir() if (match := pattern.fullmatch(path.name)))
+    except OSError as error:
+        raise SystemExit(f"{folder} cannot be read: {error.strerror}.") from error
 
 
 def load(path: Path) -> dict[str, Any]:

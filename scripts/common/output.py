@@ -91,7 +91,7 @@ def draw_curves(runs: Mapping[str, Sequence[Curves]], panels: Sequence[Sequence[
         ylabel, title = AXES[quantities[0]]
         axes.set(xlabel="updates", ylabel=ylabel, title=title if alone else "Learning curves")
         axes.grid(alpha=0.3)
-        axes.legend()
+        axes.legend(handles=axes.get_lines())  # all of them, also those whose names begin with _
     save_figure(figure, path)
 
 

@@ -108,6 +108,25 @@ def test_a_name_with_dollar_signs(plot, tmp_path):
     assert rows(tmp_path / "out")[1][0] == str(log)
 
 
+def test_the_legend_has_every_name(plot, tmp_path, monkeypatch):
+    """Also those that begin with _, which matplotlib leaves out by itself."""
+    drawn, save = [], output.save_figure
+    monkeypatch.setattr(output, "save_figure", lambda figure, path: drawn.append(figure) or save(figure, path))
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(inner(100, 5))
+    plot(tmp_path / "a", tmp_path / "b", "--names", "_a", "b", "--out", tmp_path / "out")
+    assert [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()] == ["_a", "b"]
+
+
+def test_a_training_that_diverged(plot, tmp_path, capsys):
+    """It is drawn up to there, and said of its log alone."""
+    (tmp_path / "good").write_text(inner(100, 5))
+    (tmp_path / "bad").write_text(inner(100, 5) + inner(200, "nan"))
+    plot(tmp_path / "good", tmp_path / "bad", "--out", tmp_path / "out")
+    said = [line for line in capsys.readouterr().out.splitlines() if "NaN" in line]
+    assert said == [f"{tmp_path / 'bad'} holds NaN or infinity: the training diverged; the picture has gaps there."]
+
+
 def test_a_resumed_log_keeps_what_came_later(plot, tmp_path):
     """Resumed at 100, with a report cut off by the kill; 300 belongs to what was lost."""
     first = inner(100, 8) + inner(200, 7) + valid(200, 7.5) + inner(300, 6)
@@ -204,6 +223,7 @@ def test_the_quickstart_draws_both_losses_in_one_panel(panels, tmp_path):
     "words, sentence",
     [
         (["good", "good2", "--names", "A"], "--names: 1 name for 2 logs"),
+        (["good", "--names", ""], "--names: a name is empty; give each log one."),
         (["good", "good"], "A log is named twice; name each log once."),
         (["good", "./good"], "A log is named twice; name each log once."),
         (["good", "other", "--names", "A", "A"], "The logs of one name share no update of a report"),

@@ -187,8 +187,8 @@ def test_beside(run, tmp_path, capsys, monkeypatch):
     for (steps, losses), rows in zip(landscapes.values(), (first, second)):
         found = [(alpha, beta, losses[i, j]) for i, alpha in enumerate(steps) for j, beta in enumerate(steps)]
         assert found == rows
-    for text in ("", "alpha,beta,loss\n0,0\n", "alpha,beta,loss\n0,0,1\n0,1,1\n", "alpha,beta,loss\n0,0,nan\n"):
-        (tmp_path / "first" / "landscape.csv").write_text(text)
+    for rows in ("", "0,0\n", "0,0,1\n", "0,0,1\n0,1,1\n", "0,0,nan\n"):
+        (tmp_path / "first" / "landscape.csv").write_text(f"alpha,beta,loss\n{rows}")
         with pytest.raises(SystemExit, match=r"^--beside: .*landscape\.csv is no landscape of this script"):
             run("--points", 3, "--beside", tmp_path / "first", out=tmp_path / "third")
     with pytest.raises(SystemExit, match=r"^--beside: .*none/landscape\.csv cannot be read: No such file"):
