@@ -6,8 +6,9 @@ usage() {
   cat <<'HELP'
 Usage: bash benchmarks/gpu_kit/pack.sh --text DIR [--out DIR] [--python 3.12] [--help]
 
-Packs what a machine with a GPU, PyTorch and pytest, but without a network, needs beside a checkout: wheels of fairseq and
-of what it requires, a corpus prepared by the recipe for small corpora, and run.sh. About a minute, 35 MB.
+Packs what a machine with a GPU but without a network needs beside a checkout: wheels of fairseq and of what it requires,
+a corpus prepared by the recipe for small corpora, and run.sh. About a minute, 35 MB. That machine must have PyTorch,
+NumPy, scikit-learn, sacreBLEU, tqdm, PyYAML, pytest and pytest-xdist.
 
   --text DIR      {train,valid,test}.{en,de}[.gz], as for examples/small_corpora/prepare.sh
   --out DIR       default: gpu-kit

@@ -21,17 +21,27 @@ benchmarks.tar.gz, sweep.tar.gz and up to four averaged models (*.pt.xz). What h
 HELP
 }
 
+fail() {
+  printf 'run: %s\n' "$1" >&2
+  exit 1
+}
+
 if (($#)); then
   usage
   [[ $1 == -h || $1 == --help ]] && exit 0
-  printf 'run: unknown argument %s.\n' "$1" >&2
-  exit 1
+  fail "unknown argument $1."
 fi
 
 kit=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 : "${OUT:?name a folder for the results (see --help)}" "${END:=350}" "${PARTS:=tests benchmarks}" "${DEVICE:=cuda}"
 : "${PYTHON:=python3}" "${ENVIRONMENT:=/tmp/gpu-kit-environment}" "${SLOW:=1}" "${BENCH:=}"
 : "${UPDATES:=3000}" "${TOKENS:=8192}" "${WARMUP:=600}" "${LR:=0.005}" "${SCORING:=1.25}"
+for name in $PARTS; do
+  [[ $name =~ ^(tests|benchmarks|sweep)$ ]] || fail "PARTS: $name is none of tests, benchmarks and sweep."
+done
+[[ $DEVICE =~ ^(cuda|cpu)$ ]] || fail "DEVICE: $DEVICE is neither cuda nor cpu."
+[[ $END =~ ^[0-9]+$ && $SLOW =~ ^[1-9][0-9]*$ ]] || fail "END and SLOW must be whole numbers, not $END and $SLOW."
+[[ -d $kit/wheels ]] || fail "$kit is no kit of benchmarks/gpu_kit/pack.sh: it has no wheels."
 SECONDS=0
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
