@@ -33,7 +33,8 @@ step() {
     return
   fi
   printf '\n== %s\n' "$name"
-  rm -f "$stamp" "$stamp.usage"
+  # What was made of the old outputs, if the script names it, does not belong to the new ones.
+  rm -f "$stamp" "$stamp.usage" ${steps_result:+"$steps_result"}
   STEP_USAGE=$stamp.usage "$@" 9>&- # the lock of hold_folder is this script's alone
   if ! steps_checksum "${outputs[@]}" >"$stamp.new"; then
     rm -f "$stamp.new"

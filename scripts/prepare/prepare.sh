@@ -123,6 +123,8 @@ get() {
 # begin_steps INPUT...: what is done from here on depends on these files, on the options, and on the scripts.
 begin_steps() {
   inputs=("$@")
+  # shellcheck disable=SC2034 # for step: there is none as long as the folder is half prepared
+  steps_result=$out/prepare.json
   steps_begin "$out/steps" "${inputs[@]}" "$0" "$root/constraints.txt" \
     "$root/scripts/"{prepare,common}/*.{py,sh}
 }

@@ -96,6 +96,7 @@ def read(path: Path, data: Path, options: Sequence[str] = ()) -> Settings:
     ``options`` of fairseq-train will follow them. Where they choose another scheduler, optimizer and so on than the
     recipe, what that does not take is left out of the settings, since fairseq would refuse it.
     """
+    check_prepared(data)
     sections = read_sections(path)
     left_out = [leave_out(sections[section], section, name) for section, name in chosen_parts(options).items()]
     max_tokens = number(path, sections, "dataset.max_tokens")
@@ -112,6 +113,12 @@ def read(path: Path, data: Path, options: Sequence[str] = ()) -> Settings:
         max_update=number(path, sections, "optimization.max_update"),
         seed=number(path, sections, "common.seed"),
     )
+
+
+def check_prepared(data: Path) -> None:
+    """Exit with one sentence if prepare.sh was interrupted in a folder, which may hold parts of two texts."""
+    if (data / "steps").exists() and not (data / "prepare.json").exists():
+        raise SystemExit(f"{data} is half prepared; run prepare.sh again, to its end.")
 
 
 def chosen_parts(options: Sequence[str]) -> dict[str, str]:

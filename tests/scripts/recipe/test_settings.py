@@ -62,3 +62,12 @@ def test_a_description_of_the_wrong_shape(tmp_path, text, sentence):
     (tmp_path / "prepare.json").write_text(text)
     with pytest.raises(SystemExit, match=re.escape(sentence)):
         settings.languages({}, tmp_path)
+
+
+def test_a_folder_half_prepared(tmp_path):
+    """As prepare.sh leaves it when it is ended: train.sh and evaluate.sh would take parts of two texts."""
+    (tmp_path / "steps").mkdir()
+    with pytest.raises(SystemExit, match=f"^{tmp_path} is half prepared; run prepare.sh again, to its end.$"):
+        settings.read(written(tmp_path / "train.yaml", GOOD), tmp_path)
+    (tmp_path / "prepare.json").write_text("{}")
+    settings.read(tmp_path / "train.yaml", tmp_path)
