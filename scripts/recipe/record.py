@@ -28,8 +28,10 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def check_same(folder: Path, **identity: str) -> None:
-    """Exit with one sentence if the folder holds a run of something else."""
+    """Exit with one sentence if the folder holds a run of something else, and not a failed start alone."""
     record = read(folder) or {}
+    if last_start(folder).get("status") == "failed" and not any(folder.glob("checkpoint*.pt")):
+        return
     for name, value in identity.items():
         if record.get(name, value) != value:
             raise SystemExit(
@@ -39,7 +41,7 @@ def check_same(folder: Path, **identity: str) -> None:
 
 def begin(folder: Path, identity: dict[str, str], **start: Any) -> None:
     """Add the record of a start, which has not ended yet."""
-    record = {**identity, "starts": [], **(read(folder) or {})}
+    record = {"starts": [], **(read(folder) or {}), **identity}
     record["starts"].append({"begun": now(), **start, "ended": None, "status": "running"})
     files.write_json(folder / "run.json", record)
 

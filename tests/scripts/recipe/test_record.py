@@ -49,6 +49,21 @@ def test_a_record_of_the_wrong_shape(tmp_path, text, sentence):
             read(tmp_path)
 
 
+def test_a_failed_start_binds_nobody(tmp_path):
+    """Until there is a checkpoint, a mistyped option may be put right."""
+    record.begin(tmp_path, {"options": "--nll_ratio 0.25"})
+    with pytest.raises(SystemExit, match=r"holds a run with options '--nll_ratio 0.25', not '--nll-ratio 0\.25'"):
+        record.check_same(tmp_path, options="--nll-ratio 0.25")
+    record.end(tmp_path, "failed", 0)
+    record.check_same(tmp_path, options="--nll-ratio 0.25")
+    record.begin(tmp_path, {"options": "--nll-ratio 0.25"})
+    assert record.read(tmp_path)["options"] == "--nll-ratio 0.25"
+    record.end(tmp_path, "failed", 3)
+    (tmp_path / "checkpoint_last.pt").touch()
+    with pytest.raises(SystemExit, match="name another --save-dir"):
+        record.check_same(tmp_path, options="")
+
+
 def test_times_that_are_none(tmp_path):
     (tmp_path / "run.json").write_text('{"starts": [{"begun": "now", "ended": "then"}]}')
     with pytest.raises(SystemExit, match=r"run\.json: 'begun' and 'ended' hold no times"):
