@@ -117,11 +117,15 @@ def main() -> None:
         check(texts)
     files.keep_inputs(itertools.chain(*splits), [args.out / text.name for texts in splits for text in texts])
     files.output_folder(args.out)
-    model = train_model(splits[0], args.out, args.vocabulary)
     unfit = functools.partial(clean_pairs.fault, longest=args.longest, ratio=args.ratio)
-    faults = segment(model, splits[0], args.out, unfit)
-    for texts in splits[1:]:
-        segment(model, texts, args.out, lambda source, target: None)
+    with files.package_file("temporary.py")["beside"](str(args.out / "new"), folder=True) as temporary:
+        made = Path(temporary)
+        model = train_model(splits[0], made, args.vocabulary)
+        faults = segment(model, splits[0], made, unfit)
+        for texts in splits[1:]:
+            segment(model, texts, made, lambda source, target: None)
+        for path in made.iterdir():  # together, since a model of other text would translate wrongly
+            path.replace(args.out / path.name)
     print(f"SentencePiece: {model.vocab_size()} pieces for both languages.")
     if faults:
         print(f"{splits[0][0].stem}: dropped {clean_pairs.report(faults)}.")

@@ -117,12 +117,22 @@ def test_unfit_training_pairs_are_dropped_and_counted(tmp_path):
         assert (tmp_path / "out" / f"{split}.yy").read_text().count("\n") == count
 
 
+def test_what_fails_leaves_the_old_pieces_with_their_own_model(tmp_path):
+    """A new model beside old text would translate wrongly."""
+    folder = corpus(tmp_path / "text")
+    segment(folder, tmp_path / "out")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    status, said = segment(folder, tmp_path / "out", "--vocabulary", "45", "--longest", "1")
+    assert status == 1 and "no pair is left" in said
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
 def test_a_full_disk_leaves_no_half_model(tmp_path):
     """SentencePiece itself writes what fits and says nothing."""
     limited = f"ulimit -f 1; exec {sys.executable} {SCRIPT} --corpus {corpus(tmp_path / 'text')} --languages xx yy"
     run = subprocess.run(["bash", "-c", f"{limited} --vocabulary 40 --out {tmp_path / 'out'}"], **PIPES)
     assert run.returncode == 1 and run.stderr.endswith("sentencepiece.model cannot be written: File too large.\n")
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["sentencepiece.vocab"]
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_the_vocabulary_is_as_sentencepiece_writes_it(tmp_path):
