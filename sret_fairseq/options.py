@@ -17,6 +17,7 @@ COEFFICIENTS = ("both", "residual", "identity", "none")
 COEFFICIENT_SIZES = ("scalar", "channel")
 # By default. After two passes G * G tokens are seen whole, see layers/encoder_slices.py: 16 is a short sentence.
 MOST_SLICES = 4
+PROBABILITIES = ("dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop", "decoder_layerdrop")
 SLICES_DEFAULT = f"(default: the number of passes, at most {MOST_SLICES})"
 
 
@@ -136,6 +137,15 @@ def validate(args: Any) -> None:
     for side in SIDES:
         slices_by_pass(args, side)
     require_count(args, "decoder_chunk_size")
+    for name in PROBABILITIES:
+        value = safe_getattr(args, name, None)
+        require(
+            value is None or (is_number(value) and 0 <= value <= 1),
+            f"--{name.replace('_', '-')} {value} must be from 0 to 1.",
+        )
+    for name in ("max_source_positions", "max_target_positions"):
+        if safe_getattr(args, name, None) is not None:
+            require_count(args, name)
     refuse_unsupported(args)
 
 

@@ -70,7 +70,7 @@ class Bundle:
         self.numbers: Dict[str, int] = {symbol: number for number, symbol in enumerate(self.source)}
         self.segmentation = segmentation_of(self.folder, self.config)
         depths = self.config["passes"]
-        self.passes = str(passes or max(depths, key=int))
+        self.passes = max(depths, key=int) if passes is None else str(passes)
         held = f"{', '.join(depths)} pass{'' if [*depths] == ['1'] else 'es'}"
         require(
             self.passes in depths,

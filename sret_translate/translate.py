@@ -151,7 +151,7 @@ def opened(path: Optional[str]) -> Tuple[BinaryIO, str]:
 
 def main() -> None:
     """Run the command line."""
-    args = parser().parse_args()
+    args = parser().parse_intermixed_args()
     if hasattr(signal, "SIGPIPE"):
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly with whoever reads the translations
     sys.stdout.reconfigure(encoding="utf-8")

@@ -69,6 +69,7 @@ def test_a_line_each_as_package_and_as_file(folder):
 def test_a_file_instead_of_standard_input(folder, tmp_path):
     (tmp_path / "text").write_text(TEXT)
     assert output(folder, tmp_path / "text", text=b"") == output(folder)
+    assert output(folder, "--beam", 3, tmp_path / "text", text=b"") == output(folder, "--beam", 3), "in any order"
     assert "cannot be read" in refusal(folder, tmp_path / "nothing")
 
 
@@ -108,6 +109,7 @@ def test_a_line_that_is_not_utf_8_is_named_and_what_was_before_is_translated(fol
         (["--threads", 0], "--threads 0 must be 1 or more"),
         (["--nbest", 0], "--nbest 0 must be from 1 to --beam, 5"),
         (["--beam", 0], "--beam 0 must be 1 or more"),
+        (["--passes", 0], "holds 2 passes, not 0"),
         (["--passes", 7], "holds 2 passes, not 7"),
     ],
 )
