@@ -105,18 +105,19 @@ def test_killed_in_the_middle_continued_and_mended(iwslt14_archive, iwslt14, tmp
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not (tmp_path / "data-bin").exists() and (tmp_path / "bpe" / "codes").exists()
+    assert not (tmp_path / "prepare.json").exists()
     done = prepare.run(RECIPE, *words)
     assert done.returncode == 0, done.stderr
     assert "== learn-bpe: done before, skipped" in done.stdout and "== binarise\n" in done.stdout
     assert prepare.digests(tmp_path) == prepare.digests(iwslt14)
     assert not prepare.unfinished(tmp_path)
 
-    # A further run does nothing; what was tampered with is made again, and nothing that does not depend on it.
+    # A further run does nothing; what was tampered with is made again, and the description of the whole with it.
     before = prepare.times(tmp_path)
     assert headings(prepare.succeed(RECIPE, *words)) == []
     assert prepare.times(tmp_path) == before
     (tmp_path / "reference" / "test.en").write_text("tampered\n")
-    assert headings(prepare.succeed(RECIPE, *words)) == ["== reference-test.en"]
+    assert headings(prepare.succeed(RECIPE, *words)) == ["== reference-test.en", "== describe"]
     assert prepare.digests(tmp_path) == prepare.digests(iwslt14)
 
 
