@@ -6,7 +6,6 @@ channels, with the standard deviation. Nothing but data is read from a checkpoin
 """
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,8 +58,7 @@ def development(paths: Sequence[Path]) -> Lines:
         updates, values = read(path)
         if values.keys() != next(iter(values_at.values()), values).keys():
             raise SystemExit(f"{path} has other coefficients than {paths[0]}: name a folder with one training alone.")
-        if not all(math.isfinite(number) for value in values.values() for number in value):
-            print("  holds NaN or infinity: the training diverged; the picture has gaps there.", flush=True)
+        output.name_gaps(path, (number for value in values.values() for number in value))
         values_at[updates] = values
     lines: Lines = {}
     for updates in sorted(values_at):

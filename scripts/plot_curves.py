@@ -10,7 +10,6 @@ from the least to the greatest value, at the updates that all of them have.
 """
 
 import argparse
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,8 +37,7 @@ def read(logs: Sequence[Path], names: Sequence[str]) -> Runs:
                 f"{log} holds no reports of fairseq-train on --log-interval updates or a validation, as --log-format "
                 f"json and simple write them; name the log of a training."
             )
-        if not all(math.isfinite(value) for of_quantity in points.values() for _, value in of_quantity):
-            print(f"{log} holds NaN or infinity: the training diverged; the picture has gaps there.", flush=True)
+        output.name_gaps(log, (value for of_quantity in points.values() for _, value in of_quantity))
     return runs
 
 

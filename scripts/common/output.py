@@ -6,6 +6,7 @@ matplotlib is imported where a picture is drawn, so that --help and whatever dra
 import csv
 import importlib.util
 import io
+import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -49,6 +50,12 @@ def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure as PNG with ``files.atomic``."""
     with files.atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
+
+
+def name_gaps(path: Path, values: Iterable[float]) -> None:
+    """Say it if a picture will lack some of the values of a file, since they are no numbers."""
+    if not all(map(math.isfinite, values)):
+        print(f"{path} holds NaN or infinity: the training diverged; the picture has gaps there.", flush=True)
 
 
 Curves = Mapping[str, Sequence[Sequence[float]]]  # points by quantity, as training_log.curves returns them
