@@ -17,7 +17,10 @@ COEFFICIENTS = ("both", "residual", "identity", "none")
 COEFFICIENT_SIZES = ("scalar", "channel")
 # By default. After two passes G * G tokens are seen whole, see layers/encoder_slices.py: 16 is a short sentence.
 MOST_SLICES = 4
-PROBABILITIES = ("dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop", "decoder_layerdrop")
+PROBABILITIES = (
+    *("dropout", "attention_dropout", "activation_dropout", "relu_dropout", "adaptive_softmax_dropout"),
+    *("encoder_layerdrop", "decoder_layerdrop", "quant_noise_scalar"),
+)
 SLICES_DEFAULT = f"(default: the number of passes, at most {MOST_SLICES})"
 
 
@@ -137,15 +140,7 @@ def validate(args: Any) -> None:
     for side in SIDES:
         slices_by_pass(args, side)
     require_count(args, "decoder_chunk_size")
-    for name in PROBABILITIES:
-        value = safe_getattr(args, name, None)
-        require(
-            value is None or (is_number(value) and 0 <= value <= 1),
-            f"--{name.replace('_', '-')} {value} must be from 0 to 1.",
-        )
-    for name in ("max_source_positions", "max_target_positions"):
-        if safe_getattr(args, name, None) is not None:
-            require_count(args, name)
+    validate_inherited(args)
     refuse_unsupported(args)
 
 
@@ -173,6 +168,19 @@ def validate_side(args: Any, side: str) -> None:
         f"--{side}-recursions {passes} is more than the training's {counted(trained, 'pass')}; to repeat the last one "
         f"anyway add 'allow_untrained_passes': True to --model-overrides.",
     )
+
+
+def validate_inherited(args: Any) -> None:
+    """Check the numbers that fairseq's transformer takes and then trains wrongly with, or ends in a traceback."""
+    for name in PROBABILITIES:
+        value = safe_getattr(args, name, None)
+        require(
+            value is None or (is_number(value) and 0 <= value <= 1),
+            f"--{name.replace('_', '-')} {value} must be from 0 to 1.",
+        )
+    for name in ("max_source_positions", "max_target_positions"):
+        if safe_getattr(args, name, None) is not None:
+            require_count(args, name)
 
 
 def refuse_unsupported(args: Any) -> None:
