@@ -17,7 +17,8 @@ steps_begin() {
 }
 
 # step NAME OUTPUT... -- COMMAND...: run COMMAND unless it was run before, after the same steps and with the same words,
-# and its OUTPUT files are still what it left. A step that is interrupted leaves no stamp and is run again.
+# and its OUTPUT files are still what it left. A step that is interrupted leaves no stamp and is run again. The file
+# steps_result, if the script names one, is made of all outputs: it goes as soon as one of them is made anew.
 step() {
   local name=$1 outputs=()
   shift
@@ -33,7 +34,6 @@ step() {
     return
   fi
   printf '\n== %s\n' "$name"
-  # What was made of the old outputs, if the script names it, does not belong to the new ones.
   rm -f "$stamp" "$stamp.usage" ${steps_result:+"$steps_result"}
   STEP_USAGE=$stamp.usage "$@" 9>&- # the lock of hold_folder is this script's alone
   if ! steps_checksum "${outputs[@]}" >"$stamp.new"; then

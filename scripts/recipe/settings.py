@@ -116,8 +116,11 @@ def read(path: Path, data: Path, options: Sequence[str] = ()) -> Settings:
 
 
 def check_prepared(data: Path) -> None:
-    """Exit with one sentence if prepare.sh was interrupted in a folder, which may hold parts of two texts."""
-    if (data / "steps").exists() and not (data / "prepare.json").exists():
+    """Exit with one sentence if prepare.sh was interrupted in a folder, which may hold parts of two texts.
+
+    It alone writes references; a folder of distilled text has steps too, and no description.
+    """
+    if all((data / name).exists() for name in ("steps", "reference")) and not (data / "prepare.json").exists():
         raise SystemExit(f"{data} is half prepared; run prepare.sh again, to its end.")
 
 

@@ -67,7 +67,9 @@ def test_a_description_of_the_wrong_shape(tmp_path, text, sentence):
 def test_a_folder_half_prepared(tmp_path):
     """As prepare.sh leaves it when it is ended: train.sh and evaluate.sh would take parts of two texts."""
     (tmp_path / "steps").mkdir()
+    settings.read(written(tmp_path / "train.yaml", GOOD), tmp_path)  # as sequence_distillation.sh leaves it, whole
+    (tmp_path / "reference").mkdir()
     with pytest.raises(SystemExit, match=f"^{tmp_path} is half prepared; run prepare.sh again, to its end.$"):
-        settings.read(written(tmp_path / "train.yaml", GOOD), tmp_path)
+        settings.read(tmp_path / "train.yaml", tmp_path)
     (tmp_path / "prepare.json").write_text("{}")
     settings.read(tmp_path / "train.yaml", tmp_path)
