@@ -3,7 +3,7 @@
 import argparse
 import contextlib
 import logging
-from typing import Any, Callable, Dict, Iterator
+from typing import Any, Callable, Dict, Iterator, Optional
 
 from fairseq.data import Dictionary
 from fairseq.models import register_model, register_model_architecture
@@ -17,7 +17,7 @@ from torch import nn
 from sret_fairseq import coefficients, dictionaries, options
 from sret_fairseq.decoder import SretDecoder
 from sret_fairseq.encoder import SretEncoder
-from sret_fairseq.errors import require, suggestion
+from sret_fairseq.errors import OptionError, require, suggestion
 from sret_fairseq.summary import summary_lines
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,12 @@ class SretTransformerModel(TransformerModel):
                 args.update(vars(namespace))  # what was built, for the checkpoint
             return model
         base_architecture(args)
-        model = super().build_model(args, task)
+        try:
+            model = super().build_model(args, task)
+        except OptionError:
+            raise
+        except ValueError as error:  # fairseq's about shared embeddings
+            raise OptionError(f"sret_transformer: {error}.") from error
         for side in options.SIDES:
             # --layers counts blocks, also where fairseq has put the number of layers to keep, that of groups, in it.
             span = getattr(args, f"{side}_recursion_span")
@@ -71,6 +76,25 @@ class SretTransformerModel(TransformerModel):
         for line in summary_lines(model):
             logger.info(line)
         return model
+
+    @classmethod
+    def build_embedding(
+        cls, args: Any, dictionary: Dictionary, embed_dim: int, path: Optional[str] = None
+    ) -> nn.Embedding:
+        """An embedding, with the vectors of a file where ``--encoder-embed-path`` or ``--decoder-embed-path`` has one.
+
+        Raises:
+            OptionError: the file cannot be read, or its vectors are of another width.
+        """
+        try:
+            return super().build_embedding(args, dictionary, embed_dim, path)
+        except (OSError, ValueError, RuntimeError, StopIteration) as error:
+            if path is None:
+                raise
+            raise OptionError(
+                f"sret_transformer: {path} cannot be read as vectors of width {embed_dim} (--encoder-embed-path, "
+                f"--decoder-embed-path): {str(error) or 'it is empty'}."
+            ) from error
 
     @classmethod
     def build_encoder(cls, args: Any, src_dict: Dictionary, embed_tokens: nn.Embedding) -> SretEncoder:

@@ -181,6 +181,26 @@ def validate_inherited(args: Any) -> None:
     for name in ("max_source_positions", "max_target_positions"):
         if safe_getattr(args, name, None) is not None:
             require_count(args, name)
+    for side in SIDES:
+        kept = safe_getattr(args, f"{side}_layers_to_keep", None)
+        require(
+            kept is None or (isinstance(kept, str) and all(part.isdecimal() for part in kept.split(","))),
+            f"--{side}-layers-to-keep {kept}: fairseq takes it in --model-overrides alone, as text: "
+            f"\"{{'{side}_layers_to_keep': '0,1'}}\".",
+        )
+    validate_output_width(args)
+
+
+def validate_output_width(args: Any) -> None:
+    """Check that an embedding which is also the projection onto the vocabulary has its width."""
+    width, shared = args.decoder_embed_dim, ("share_all_embeddings", "share_decoder_input_output_embed")
+    is_projection = safe_getattr(args, "adaptive_softmax_cutoff", None) is None
+    output = safe_getattr(args, "decoder_output_dim", None) or width
+    require(
+        output == width or not is_projection or not any(safe_getattr(args, name, False) for name in shared),
+        f"--decoder-output-dim {output} differs from --decoder-embed-dim {width}, but the embedding is shared; leave "
+        f"it out.",
+    )
 
 
 def refuse_unsupported(args: Any) -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sret_fairseq.errors import OptionError
 from support import models
 from support.models import (
     COMBINATIONS,
@@ -122,3 +123,24 @@ def test_refused_as_in_fairseq(build):
     """What fairseq's transformer cannot tie cannot be tied here: all embeddings, with two dictionaries."""
     with pytest.raises(ValueError, match="joined dictionary"):
         build(share_all_embeddings=True, decoder_embed_dim=16)
+
+
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        (None, "No such file"),
+        ("", "it is empty"),
+        ("1 16\nword3 a b\n", "could not convert string to float"),
+        ("1 2\nword3 0.5 0.5\n", "expanded size"),
+    ],
+    ids=["missing", "empty", "words for numbers", "another width"],
+)
+def test_unreadable_embeddings_are_refused(text, word, tmp_path):
+    """The sentence names the file, the options and the width."""
+    path = tmp_path / "vectors"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(OptionError) as refusal:
+        build_sret(encoder_embed_path=str(path))
+    sentence = str(refusal.value)
+    assert str(path) in sentence and "--encoder-embed-path" in sentence and "width 16" in sentence and word in sentence
