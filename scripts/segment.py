@@ -10,7 +10,7 @@ import functools
 import io
 import itertools
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,11 +22,18 @@ from prepare import clean_pairs
 SPLITS = ("train", "valid", "test")
 
 
-def train_model(texts: Sequence[Path], out: Path, vocabulary: int) -> sentencepiece.SentencePieceProcessor:
+def train_model(
+    texts: Sequence[Path], made: Mapping[str, Path], vocabulary: int
+) -> sentencepiece.SentencePieceProcessor:
     """Train a unigram model; its vocabulary gets smaller by itself when the text is too small for it.
 
+    Args:
+        texts: the training text of each language.
+        made: where the model and its vocabulary go.
+        vocabulary: pieces at most.
+
     Raises:
-        SystemExit: there are too few pieces for the text's characters, or the model cannot be written.
+        SystemExit: there are too few pieces for the text's characters.
     """
     model = io.BytesIO()  # SentencePiece itself does not say that a disk is full
     try:
@@ -44,9 +51,9 @@ def train_model(texts: Sequence[Path], out: Path, vocabulary: int) -> sentencepi
         ) from error
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     pieces = [(processor.id_to_piece(index), processor.get_score(index)) for index in range(processor.vocab_size())]
-    files.write_text(out / "sentencepiece.vocab", "".join(f"{piece}\t{score:g}\n" for piece, score in pieces))
-    with files.atomic(out / "sentencepiece.model") as temporary:
-        temporary.write_bytes(model.getvalue())
+    listing = "".join(f"{piece}\t{score:g}\n" for piece, score in pieces)
+    made["sentencepiece.vocab"].write_text(listing, encoding="utf-8")
+    made["sentencepiece.model"].write_bytes(model.getvalue())
     return processor
 
 
@@ -59,7 +66,7 @@ def check(texts: Sequence[Path]) -> None:
 def segment(
     model: sentencepiece.SentencePieceProcessor,
     texts: Sequence[Path],
-    out: Path,
+    made: Mapping[str, Path],
     fault: Callable[[str, str], str | None],
 ) -> Counter[str]:
     """Write the pairs of two files to files of the same names, as pieces separated by spaces; count what is left out.
@@ -67,13 +74,13 @@ def segment(
     Args:
         model: divides a sentence into pieces.
         texts: the file of each language.
-        out: the folder to write.
+        made: the file to write for each name.
         fault: why a pair of pieces is left out; None for one that stays.
     """
     faults: Counter[str] = Counter()
     kept = 0
     with ExitStack() as stack:
-        outputs = [stack.enter_context(lines.writing(out / path.name)) for path in texts]
+        outputs = [stack.enter_context(open(made[path.name], "w", encoding="utf-8", newline="\n")) for path in texts]
         for row in lines.aligned({path: lines.read_lines(path) for path in texts}):
             source, target = (" ".join(model.encode(line, out_type=str)) for line in row)
             if why := fault(source, target):
@@ -115,17 +122,16 @@ def main() -> None:
     splits = [[args.corpus / f"{split}.{language}" for language in args.languages] for split in SPLITS]
     for texts in splits:
         check(texts)
-    files.keep_inputs(itertools.chain(*splits), [args.out / text.name for texts in splits for text in texts])
+    names = [text.name for texts in splits for text in texts]
+    files.keep_inputs(itertools.chain(*splits), [args.out / name for name in names])
     files.output_folder(args.out)
     unfit = functools.partial(clean_pairs.fault, longest=args.longest, ratio=args.ratio)
-    with files.package_file("temporary.py")["beside"](str(args.out / "new"), folder=True) as temporary:
-        made = Path(temporary)
+    # Together, since a model of other text would translate wrongly.
+    with files.atomic_together(args.out, [*names, "sentencepiece.vocab", "sentencepiece.model"]) as made:
         model = train_model(splits[0], made, args.vocabulary)
         faults = segment(model, splits[0], made, unfit)
         for texts in splits[1:]:
             segment(model, texts, made, lambda source, target: None)
-        for path in made.iterdir():  # together, since a model of other text would translate wrongly
-            path.replace(args.out / path.name)
     print(f"SentencePiece: {model.vocab_size()} pieces for both languages.")
     if faults:
         print(f"{splits[0][0].stem}: dropped {clean_pairs.report(faults)}.")

@@ -40,6 +40,21 @@ def atomic(path: Path) -> Iterator[Path]:
         raise SystemExit(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
+@contextlib.contextmanager
+def atomic_together(folder: Path, names: Iterable[str]) -> Iterator[dict[str, Path]]:
+    """``atomic`` of several files of a folder, by name: none is renamed before all are written.
+
+    Raises:
+        SystemExit: one of them cannot be written or must not be replaced.
+    """
+    with contextlib.ExitStack() as stack:
+        temporaries = {name: stack.enter_context(atomic(folder / name)) for name in names}
+        try:
+            yield temporaries
+        except OSError as error:
+            raise SystemExit(f"{folder} cannot be written: {error.strerror or error}.") from error
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text with ``atomic``."""
     with atomic(path) as temporary:

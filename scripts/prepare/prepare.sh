@@ -130,7 +130,8 @@ begin_steps() {
 }
 
 verify_inputs() {
-  local archive chain
+  # shellcheck disable=SC2034 # for step: these make nothing, so what was prepared stays
+  local archive chain steps_result=
   for archive in "${inputs[@]}"; do
     # Checksums that are given later are looked at, but are no reason to prepare the same archive again.
     chain=$steps_chain

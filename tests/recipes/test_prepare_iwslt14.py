@@ -116,6 +116,10 @@ def test_killed_in_the_middle_continued_and_mended(iwslt14_archive, iwslt14, tmp
     before = prepare.times(tmp_path)
     assert headings(prepare.succeed(RECIPE, *words)) == []
     assert prepare.times(tmp_path) == before
+    # Nor does a wrong sum, beyond its refusal.
+    assert "not the one that was given" in prepare.refusal(RECIPE, *words, "--sha256", "0" * 64)
+    assert headings(prepare.succeed(RECIPE, *words)) == [f"== verify-{iwslt14_archive.name}"]
+    assert prepare.digests(tmp_path) == prepare.digests(iwslt14)
     (tmp_path / "reference" / "test.en").write_text("tampered\n")
     assert headings(prepare.succeed(RECIPE, *words)) == ["== reference-test.en", "== describe"]
     assert prepare.digests(tmp_path) == prepare.digests(iwslt14)

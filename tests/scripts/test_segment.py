@@ -127,11 +127,29 @@ def test_what_fails_leaves_the_old_pieces_with_their_own_model(tmp_path):
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
 
 
+def test_what_cannot_be_replaced_is_said_before_anything_is(tmp_path):
+    """And what a symbolic link names is written, not the link."""
+    folder = corpus(tmp_path / "text")
+    segment(folder, tmp_path / "out")
+    model, kept = tmp_path / "out" / "sentencepiece.model", tmp_path / "model"
+    model.replace(kept)
+    model.symlink_to(kept)
+    before = kept.read_bytes()
+    assert segment(folder, tmp_path / "out", "--vocabulary", "25")[0] == 0
+    assert model.is_symlink() and kept.read_bytes() != before
+    (tmp_path / "out" / "test.yy").unlink()
+    (tmp_path / "out" / "test.yy").mkdir()
+    before = kept.read_bytes()
+    status, said = segment(folder, tmp_path / "out")
+    assert status == 1 and said.endswith("test.yy is no regular file; name another.\n") and said.count("\n") == 1
+    assert kept.read_bytes() == before
+
+
 def test_a_full_disk_leaves_no_half_model(tmp_path):
     """SentencePiece itself writes what fits and says nothing."""
     limited = f"ulimit -f 1; exec {sys.executable} {SCRIPT} --corpus {corpus(tmp_path / 'text')} --languages xx yy"
     run = subprocess.run(["bash", "-c", f"{limited} --vocabulary 40 --out {tmp_path / 'out'}"], **PIPES)
-    assert run.returncode == 1 and run.stderr.endswith("sentencepiece.model cannot be written: File too large.\n")
+    assert run.returncode == 1 and run.stderr == f"{tmp_path / 'out'} cannot be written: File too large.\n"
     assert not list((tmp_path / "out").iterdir())
 
 

@@ -17,6 +17,24 @@ def test_whatever_fails_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == [path] and path.read_text() == "old"
 
 
+def test_files_that_appear_together(tmp_path):
+    """None is replaced if one of them fails, even the last."""
+    before = {name: f"old {name}" for name in ("a", "b")}
+    for name, text in before.items():
+        files.write_text(tmp_path / name, text)
+    with pytest.raises(SystemExit, match="no pair"), files.atomic_together(tmp_path, before) as made:
+        made["a"].write_text("new")
+        raise SystemExit("no pair")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
+    with pytest.raises(SystemExit, match=f"^{tmp_path} cannot be written: Is a directory.$"):
+        with files.atomic_together(tmp_path, before) as made:
+            tmp_path.open("w")
+    with files.atomic_together(tmp_path, before) as made:
+        for name, temporary in made.items():
+            temporary.write_text(f"new {name}")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new a", "b": "new b"}
+
+
 def test_a_file_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(SystemExit, match=r"file/x\.json cannot be written: (File exists|Not a directory)\."):
