@@ -42,10 +42,15 @@ while (($#)); do
   esac
 done
 [[ -d $text ]] || fail "--text must name a folder with the corpus (see --help)."
+[[ $version =~ ^3\.1[0-2]$ ]] || fail "--python $version is none of 3.10, 3.11 and 3.12."
 
 # shellcheck source=scripts/common/environment.sh
 source "$here/../../scripts/common/environment.sh"
 use_environment fairseq
+# pip takes the versions in constraints.txt that are for the Python that runs it, and those of 3.10 are others.
+own=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+[[ $own == "$version" || ($own != 3.10 && $version != 3.10) ]] ||
+  fail "--python $version needs other versions than Python $own has, which packs; set up an environment of $version."
 mkdir -p "$out/wheels"
 platforms=()
 for tag in manylinux_2_34 manylinux_2_28 manylinux_2_27 manylinux_2_24 manylinux_2_17 manylinux2014; do
@@ -53,7 +58,7 @@ for tag in manylinux_2_34 manylinux_2_28 manylinux_2_27 manylinux_2_24 manylinux
 done
 "$python" -m pip download -q --no-deps --only-binary=:all: --python-version "$version" --implementation cp \
   "${platforms[@]}" -c "$here/../../constraints.txt" -d "$out/wheels" \
-  ve-fairseq hydra-core omegaconf bitarray cffi sacremoses tensorboardX subword-nmt mock
+  ve-fairseq hydra-core omegaconf bitarray cffi sacremoses tensorboardX protobuf subword-nmt mock
 "$python" -m pip wheel -q --no-deps -c "$here/../../constraints.txt" -w "$out/wheels" \
   antlr4-python3-runtime fairscale==0.4.13
 bash "$here/../../examples/small_corpora/prepare.sh" --raw "$text" --out "$out/corpus"

@@ -36,11 +36,29 @@ kit=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 : "${OUT:?name a folder for the results (see --help)}" "${END:=350}" "${PARTS:=tests benchmarks}" "${DEVICE:=cuda}"
 : "${PYTHON:=python3}" "${ENVIRONMENT:=/tmp/gpu-kit-environment}" "${SLOW:=1}" "${BENCH:=}"
 : "${UPDATES:=3000}" "${TOKENS:=8192}" "${WARMUP:=600}" "${LR:=0.005}" "${SCORING:=1.25}"
-for name in $PARTS; do
-  [[ $name =~ ^(tests|benchmarks|sweep)$ ]] || fail "PARTS: $name is none of tests, benchmarks and sweep."
+BENCHMARKS="train-base train-tiny train-big decode-base attention-base memory length-base"
+
+# words NAME ALLOWED: each word of a variable is allowed; there is one space between them afterwards.
+words() {
+  local word of_it
+  read -r -d '' -a of_it <<<"${!1}" || true
+  for word in "${of_it[@]}"; do
+    [[ " $2 " == *" $word "* ]] || fail "$1: $word is none of: $2."
+  done
+  printf -v "$1" '%s' "${of_it[*]}"
+}
+
+words PARTS "tests benchmarks sweep"
+words BENCH "$BENCHMARKS"
+words DEVICE "cuda cpu"
+[[ -n $PARTS && -n $DEVICE ]] || fail "PARTS and DEVICE must not be blank (see --help)."
+for name in END SLOW UPDATES TOKENS WARMUP; do
+  [[ ${!name} =~ ^[1-9][0-9]*$ ]] || fail "$name: ${!name} must be a whole number, 1 or more."
 done
-[[ $DEVICE =~ ^(cuda|cpu)$ ]] || fail "DEVICE: $DEVICE is neither cuda nor cpu."
-[[ $END =~ ^[0-9]+$ && $SLOW =~ ^[1-9][0-9]*$ ]] || fail "END and SLOW must be whole numbers, not $END and $SLOW."
+for name in LR SCORING; do
+  [[ ${!name} =~ ^[0-9]*\.?[0-9]+(e-?[0-9]+)?$ ]] || fail "$name: ${!name} must be a number."
+done
+[[ -z ${TABLE:-} || -r $TABLE ]] || fail "TABLE: $TABLE cannot be read."
 [[ -d $kit/wheels ]] || fail "$kit is no kit of benchmarks/gpu_kit/pack.sh: it has no wheels."
 SECONDS=0
 work=$(mktemp -d)
