@@ -27,10 +27,15 @@ def read(folder: Path) -> dict[str, Any] | None:
     return record
 
 
+def binds_nobody(folder: Path) -> bool:
+    """Whether there is nothing but a start that failed before its first checkpoint."""
+    return last_start(folder).get("status") == "failed" and not any(folder.glob("checkpoint*.pt"))
+
+
 def check_same(folder: Path, **identity: str) -> None:
     """Exit with one sentence if the folder holds a run of something else, and not a failed start alone."""
     record = read(folder) or {}
-    if last_start(folder).get("status") == "failed" and not any(folder.glob("checkpoint*.pt")):
+    if binds_nobody(folder):
         return
     for name, value in identity.items():
         if record.get(name, value) != value:
@@ -40,8 +45,9 @@ def check_same(folder: Path, **identity: str) -> None:
 
 
 def begin(folder: Path, identity: dict[str, str], **start: Any) -> None:
-    """Add the record of a start, which has not ended yet."""
-    record = {"starts": [], **(read(folder) or {}), **identity}
+    """Add the record of a start, which has not ended yet; a failed start alone is forgotten, its time too."""
+    before = {} if binds_nobody(folder) else read(folder) or {}
+    record = {"starts": [], **before, **identity}
     record["starts"].append({"begun": now(), **start, "ended": None, "status": "running"})
     files.write_json(folder / "run.json", record)
 
@@ -124,18 +130,44 @@ def repair(folder: Path) -> int:
     last = folder / "checkpoint_last.pt"
     if not last.exists():
         return 0
-    read = reader()
     try:
-        checkpoint = read.load(last)
+        reader().load(last)
     except SystemExit:
-        for other in sorted(set(folder.glob("checkpoint*.pt")) - {last}, key=os.path.getmtime, reverse=True):
-            try:
-                updates = updates_in(other)
-            except SystemExit:  # damaged too, as the one that the last was copied from may be
-                continue
-            with files.atomic(last) as temporary:
-                shutil.copy(other, temporary)
-            print(f"train: {last} was damaged; going on from {other.name}, the newest sound one.")
-            return updates
-        raise
-    return read.updates_of(checkpoint, last)
+        other = newest_sound(folder)
+        if other is None:
+            raise
+        with files.atomic(last) as temporary:
+            shutil.copy(other, temporary)
+        print(f"train: {last} was damaged; going on from {other.name}, the newest sound one.")
+    return updates_in(last)
+
+
+def newest_sound(folder: Path) -> Path | None:
+    """The newest checkpoint beside the last that can be read and has not diverged."""
+    last = folder / "checkpoint_last.pt"
+    for other in sorted(set(folder.glob("checkpoint*.pt")) - {last}, key=os.path.getmtime, reverse=True):
+        try:
+            updates_in(other)
+            check_finite(other)
+        except SystemExit:  # as the one that the last was copied from may be
+            continue
+        return other
+    return None
+
+
+def check_finite(path: Path) -> None:
+    """Exit with one sentence if the model in a checkpoint holds NaN or an infinity."""
+    read = reader()
+    read.check_finite(read.load(path)["model"], path)
+
+
+def check_diverged(folder: Path) -> None:
+    """Exit with one sentence, which says what to do, if the model in the last checkpoint diverged."""
+    last = folder / "checkpoint_last.pt"
+    try:
+        if last.exists():
+            check_finite(last)
+    except SystemExit as error:
+        other = newest_sound(folder)
+        way = f"cp {other} {last} goes back to the newest sound one" if other else "none is sound"
+        raise SystemExit(f"train: {error} Of the checkpoints beside it: {way}.") from error

@@ -227,6 +227,7 @@ def train(args: argparse.Namespace, chosen: Settings, lock: int) -> int:
     same = identity(args, chosen)
     record.check_same(args.save_dir, **same)
     done = record.repair(args.save_dir) if first_node() else record.updates_done(args.save_dir)
+    record.check_diverged(args.save_dir)
     if done >= args.max_update or record.finished(args.save_dir, args.max_update):
         print(f"{args.model}: finished after {counted(done, 'update')}, see {args.save_dir}; --max-update N trains on.")
         return 0

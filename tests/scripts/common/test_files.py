@@ -26,9 +26,9 @@ def test_files_that_appear_together(tmp_path):
         made["a"].write_text("new")
         raise SystemExit("no pair")
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == before
-    with pytest.raises(SystemExit, match=f"^{tmp_path} cannot be written: Is a directory.$"):
-        with files.atomic_together(tmp_path, before) as made:
-            tmp_path.open("w")
+    refused = pytest.raises(SystemExit, match=f"^{tmp_path} cannot be written: Is a directory.$")
+    with refused, files.atomic_together(tmp_path, before):
+        tmp_path.open("w")
     with files.atomic_together(tmp_path, before) as made:
         for name, temporary in made.items():
             temporary.write_text(f"new {name}")

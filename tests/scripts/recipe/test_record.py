@@ -58,6 +58,7 @@ def test_a_failed_start_binds_nobody(tmp_path):
     record.check_same(tmp_path, options="--nll-ratio 0.25")
     record.begin(tmp_path, {"options": "--nll-ratio 0.25"})
     assert record.read(tmp_path)["options"] == "--nll-ratio 0.25"
+    assert len(record.read(tmp_path)["starts"]) == 1  # whose time alone counts
     record.end(tmp_path, "failed", 3)
     (tmp_path / "checkpoint_last.pt").touch()
     with pytest.raises(SystemExit, match="name another --save-dir"):
@@ -82,3 +83,22 @@ def test_repair_takes_the_newest_sound_checkpoint(tmp_path):
         os.truncate(path, 100)
     with pytest.raises(SystemExit, match=r"checkpoint_last\.pt is damaged"):
         record.repair(tmp_path)
+
+
+def test_a_diverged_checkpoint_is_named_with_a_sound_one(tmp_path):
+    """fairseq can save a last checkpoint of NaN; to go back from it is the user's decision."""
+    nan = torch.tensor([1.0, float("nan")])
+    for age, (name, values) in enumerate(
+        {"checkpoint_last.pt": nan, "checkpoint3.pt": nan, "checkpoint2.pt": nan}.items()
+    ):
+        write_checkpoint(tmp_path / name, {"x": values}, optimizer_history=[{"num_updates": 9 - age}])
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    record.check_diverged(tmp_path / "nothing")
+    with pytest.raises(SystemExit, match=r"checkpoint_last\.pt: the tensor x holds NaN .* none is sound\.$"):
+        record.check_diverged(tmp_path)
+    write_checkpoint(tmp_path / "checkpoint1.pt", {"x": torch.ones(2)}, optimizer_history=[{"num_updates": 4}])
+    with pytest.raises(
+        SystemExit, match=r": cp \S*checkpoint1\.pt \S*checkpoint_last\.pt goes back to the newest sound"
+    ):
+        record.check_diverged(tmp_path)
+    assert record.repair(tmp_path) == 9  # which repairs files, not trainings
