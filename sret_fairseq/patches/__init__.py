@@ -3,6 +3,7 @@
 from sret_fairseq.patches import (
     copies,
     data_thread,
+    empty_translations,
     fast_path,
     hydra_refusals,
     master_weights,
@@ -24,5 +25,6 @@ def apply() -> None:
     master_weights.handle_copies_at_once()
     hydra_refusals.end_with_the_sentence()
     missing_data.check_data_first()
+    empty_translations.count_empty_translations()
     process_group.leave_at_exit()
     data_thread.stop_at_exit()
