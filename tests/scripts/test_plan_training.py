@@ -24,6 +24,23 @@ def planned(gpus, nodes=1, operations=10**9, launches=(1000, 60)):
     return plan_training.row(model, plan.share_out(RECIPE, gpus, nodes), 100, ARGS)
 
 
+def test_launches_are_the_counted_ones():
+    """Those of docs/results/data/speed_operations.json, which test_operations.py counts anew."""
+    rows = json.loads((REPOSITORY / "docs/results/data/speed_operations.json").read_text())["rows"]
+    found = {row["name"].removeprefix("defaults: "): (row["median_a"], row["median_b"]) for row in rows[:6]}
+    passes, update = found["forward and backward"], found["update, fused_adam"]
+    rest = update[1] - passes[1]
+    assert plan_training.LAUNCHES == {"transformer": (passes[0], rest), "sret_transformer": (passes[1], rest)}
+
+
+@pytest.mark.parametrize("part", ["operations", "launches", "exchange"])
+def test_what_an_update_is_bound_by(part):
+    """What takes longest."""
+    seconds = {f"seconds_of_{each}": 2.0 if each == part else 1.0 for each in ("operations", "launches", "exchange")}
+    row = plan_training.table([{**planned(1), "size": "base", "model": "sret", **seconds}]).splitlines()[-1]
+    assert row.split("|")[9].strip() == part
+
+
 def test_one_gpu_by_hand():
     """28,672 tokens, a tenth of them padding, are 860.16 pairs of 30 pieces."""
     one = planned(1)
