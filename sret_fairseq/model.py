@@ -33,7 +33,7 @@ class SretTransformerModel(TransformerModel):
 
     @classmethod
     def hub_models(cls) -> Dict[str, str]:
-        """None: this project publishes no trained model, and fairseq's own do not fit."""
+        """None that could be downloaded by name: fairseq's own do not fit, and the project's is in its repository."""
         return {}
 
     @classmethod
