@@ -195,9 +195,9 @@ def validate_output_width(args: Any) -> None:
     """Check that an embedding which is also the projection onto the vocabulary has its width."""
     width, shared = args.decoder_embed_dim, ("share_all_embeddings", "share_decoder_input_output_embed")
     is_projection = safe_getattr(args, "adaptive_softmax_cutoff", None) is None
-    output = safe_getattr(args, "decoder_output_dim", None) or width
+    output = safe_getattr(args, "decoder_output_dim", None) or width  # text, where fairseq parsed it
     require(
-        output == width or not is_projection or not any(safe_getattr(args, name, False) for name in shared),
+        str(output) == str(width) or not is_projection or not any(safe_getattr(args, name, False) for name in shared),
         f"--decoder-output-dim {output} differs from --decoder-embed-dim {width}, but the embedding is shared; leave "
         f"it out.",
     )

@@ -62,6 +62,7 @@ REFUSED = [
     ({"encoder_layers_to_keep": [0]}, "--encoder-layers-to-keep [0]", "--model-overrides"),
     ({"decoder_layers_to_keep": "first"}, "--decoder-layers-to-keep first"),
     ({"decoder_output_dim": 8, "share_decoder_input_output_embed": True}, "--decoder-output-dim 8", "leave it out"),
+    ({"decoder_output_dim": "8", "share_decoder_input_output_embed": True}, "--decoder-output-dim 8", "leave it out"),
     ({"share_all_embeddings": True}, "--share-all-embeddings requires a joined dictionary"),
     ({"quant_noise_pq": 0.1}, "--quant-noise-pq", "--quant-noise-scalar"),
     ({"cross_self_attention": True}, "--cross-self-attention"),
