@@ -183,8 +183,8 @@ class SelfAttention(Attention):
 class CrossAttention(Attention):
     """Attention of the decoder to the encoder's output, with one fused projection of keys and values.
 
-    The keys and values are the same in every pass and at every step. In incremental decoding they are projected once, then
-    read from the cache; in training, in every pass.
+    The keys and values are the same in every pass and at every step. In incremental decoding they are projected once,
+    then read from the cache; in training, in every pass.
 
     Args:
         embed_dim: C of the decoder.
