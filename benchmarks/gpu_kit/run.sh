@@ -38,12 +38,14 @@ kit=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 : "${UPDATES:=3000}" "${TOKENS:=8192}" "${WARMUP:=600}" "${LR:=0.005}" "${SCORING:=1.25}"
 BENCHMARKS="train-base train-tiny train-big decode-base attention-base memory length-base"
 
+has() { [[ " $1 " == *" $2 "* ]]; }
+
 # words NAME ALLOWED: each word of a variable is allowed; there is one space between them afterwards.
 words() {
   local word of_it
   read -r -d '' -a of_it <<<"${!1}" || true
   for word in "${of_it[@]}"; do
-    [[ " $2 " == *" $word "* ]] || fail "$1: $word is none of: $2."
+    has "$2" "$word" || fail "$1: $word is none of: $2."
   done
   printf -v "$1" '%s' "${of_it[*]}"
 }
@@ -66,8 +68,6 @@ trap 'rm -rf "$work"' EXIT
 mkdir -p "$OUT" "$work/benchmarks"
 
 say() { echo "== ${SECONDS}s: $*" | tee -a "$OUT/log.txt"; }
-
-has() { [[ " $1 " == *" $2 "* ]]; }
 
 # part SECONDS COMMAND...: for at most so many seconds, and no more than are left; nothing where fewer than 15 are.
 part() {

@@ -130,8 +130,9 @@ def repair(folder: Path) -> int:
     last = folder / "checkpoint_last.pt"
     if not last.exists():
         return 0
+    read = reader()
     try:
-        reader().load(last)
+        checkpoint = read.load(last)
     except SystemExit:
         other = newest_sound(folder)
         if other is None:
@@ -139,34 +140,32 @@ def repair(folder: Path) -> int:
         with files.atomic(last) as temporary:
             shutil.copy(other, temporary)
         print(f"train: {last} was damaged; going on from {other.name}, the newest sound one.")
-    return updates_in(last)
+        checkpoint = read.load(last)
+    return read.updates_of(checkpoint, last)
 
 
 def newest_sound(folder: Path) -> Path | None:
     """The newest checkpoint beside the last that can be read and has not diverged."""
-    last = folder / "checkpoint_last.pt"
+    last, read = folder / "checkpoint_last.pt", reader()
     for other in sorted(set(folder.glob("checkpoint*.pt")) - {last}, key=os.path.getmtime, reverse=True):
         try:
-            updates_in(other)
-            check_finite(other)
+            checkpoint = read.load(other)
+            read.updates_of(checkpoint, other)
+            read.check_finite(checkpoint["model"], other)
         except SystemExit:  # as the one that the last was copied from may be
             continue
         return other
     return None
 
 
-def check_finite(path: Path) -> None:
-    """Exit with one sentence if the model in a checkpoint holds NaN or an infinity."""
-    read = reader()
-    read.check_finite(read.load(path)["model"], path)
-
-
 def check_diverged(folder: Path) -> None:
     """Exit with one sentence, which says what to do, if the model in the last checkpoint diverged."""
     last = folder / "checkpoint_last.pt"
+    if not last.exists():
+        return
+    read = reader()
     try:
-        if last.exists():
-            check_finite(last)
+        read.check_finite(read.load(last)["model"], last)
     except SystemExit as error:
         other = newest_sound(folder)
         way = f"cp {other} {last} goes back to the newest sound one" if other else "none is sound"
