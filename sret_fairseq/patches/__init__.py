@@ -2,6 +2,7 @@
 
 from sret_fairseq.patches import (
     copies,
+    damaged_data,
     data_thread,
     empty_translations,
     fast_path,
@@ -25,6 +26,7 @@ def apply() -> None:
     master_weights.handle_copies_at_once()
     hydra_refusals.end_with_the_sentence()
     missing_data.check_data_first()
+    damaged_data.check_sets()
     empty_translations.count_empty_translations()
     process_group.leave_at_exit()
     data_thread.stop_at_exit()
