@@ -126,7 +126,8 @@ def sliced_sentences(
     tokens = torch.cat([tokens, tokens[:1]]).scatter(0, target, rows_of_x.flatten())[:-1]
 
     hidden = torch.ones(size * rows + 1, dtype=torch.bool, device=device).scatter(0, target, False)[:-1]
-    hidden = hidden.view(size, rows).t()[:, None, None]
+    # A GPU's fast kernels want a row of the mask in one piece; without them torch takes its slow one and says nothing.
+    hidden = hidden.view(size, rows).t().contiguous()[:, None, None]
     if causal:
         hidden = hidden | torch.ones(size, size, dtype=torch.bool, device=device).triu(1)
     mask = additive(hidden, like)
