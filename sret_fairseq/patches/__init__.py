@@ -1,7 +1,9 @@
 """What is mended in fairseq and torch, a file each, so that it can go when the fault does."""
 
 from sret_fairseq.patches import (
+    amp,
     copies,
+    cudnn_attention,
     damaged_data,
     data_thread,
     empty_translations,
@@ -22,6 +24,8 @@ def apply() -> None:
     reading.guard_checkpoints()
     copies.copy_whole_files()
     precision.allow_bfloat16()
+    amp.unscale_once()
+    cudnn_attention.switch_off()
     fast_path.close_fast_path()
     master_weights.handle_copies_at_once()
     hydra_refusals.end_with_the_sentence()
