@@ -87,7 +87,7 @@ def measure_here(size: str, device: str, tokens: str, criterion: str, words: Lis
     built = meter.now()
     meter.reset()
     for _ in range(UPDATES):
-        trainer.train_step([batch])
+        trainer.train_step([batch], raise_oom=True)
     return dict(zip(PARTS, (meter.peak() - imported, meter.peak() - built)))
 
 
@@ -99,7 +99,10 @@ def measure(size: str, words: str, criterion: str, settings: argparse.Namespace)
     """
     if settings.device == "cuda":
         gc.collect()
-        return measure_here(size, "cuda", str(max_tokens(settings)), criterion, words.split())
+        try:
+            return measure_here(size, "cuda", str(max_tokens(settings)), criterion, words.split())
+        except torch.OutOfMemoryError as error:
+            raise DoesNotFitError(f"benchmarks: {error}") from error
     child = [sys.executable, "-m", "benchmarks.memory", size, settings.device, str(max_tokens(settings)), criterion]
     run = subprocess.run([*child, *words.split()], capture_output=True, text=True)
     if run.returncode:

@@ -49,7 +49,7 @@ def updates(system: models.System, batches: List[dict]) -> Callable[[], None]:
 
     def run() -> None:
         for batch in batches:
-            trainer.train_step([batch])
+            trainer.train_step([batch], raise_oom=True)  # fairseq would leave the update out
 
     return run
 

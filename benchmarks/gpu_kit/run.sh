@@ -11,7 +11,7 @@ tests/gpu, the benchmarks and a sweep, and writes what they found into $OUT as i
 benchmarks.tar.gz, sweep.tar.gz and up to four averaged models (*.pt.xz). What has no time left is named.
 
   OUT          folder of the results
-  END          seconds after which everything has ended (350)
+  END          seconds after which everything has ended (500)
   PARTS        of "tests benchmarks sweep" (tests benchmarks)
   BENCH        of the benchmarks these alone, such as "train-base decode-base"
   TABLE        runs of the sweep, a file as of scripts/sweep.py (six models of the recipe for small corpora)
@@ -33,7 +33,7 @@ if (($#)); then
 fi
 
 kit=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-: "${OUT:?name a folder for the results (see --help)}" "${END:=350}" "${PARTS:=tests benchmarks}" "${DEVICE:=cuda}"
+: "${OUT:?name a folder for the results (see --help)}" "${END:=500}" "${PARTS:=tests benchmarks}" "${DEVICE:=cuda}"
 : "${PYTHON:=python3}" "${ENVIRONMENT:=/tmp/gpu-kit-environment}" "${SLOW:=1}" "${BENCH:=}"
 : "${UPDATES:=3000}" "${TOKENS:=8192}" "${WARMUP:=600}" "${LR:=0.005}" "${SCORING:=1.25}"
 BENCHMARKS="train-base train-tiny train-big decode-base attention-base memory length-base"
@@ -79,7 +79,7 @@ part() {
     return
   fi
   say "$* (at most $most s)"
-  timeout --kill-after=5 "$most" "$@" > >(tee -a "$OUT/full.txt" >"$work/part") 2>&1 || status=$?
+  timeout --signal="${SIGNAL:-TERM}" --kill-after=10 "$most" "$@" > >(tee -a "$OUT/full.txt" >"$work/part") 2>&1 || status=$?
   tail -n 60 "$work/part" | grep -v -e Warning -e warnings.warn | tee -a "$OUT/log.txt" || true
   if ((status)); then say "STATUS $status: $*"; fi
 }
@@ -99,7 +99,8 @@ run_tests() {
   if [[ $DEVICE == cpu ]]; then
     which=(-k "(test_model and defaults and gradients) or (test_training and float32)") workers=1
   fi
-  TEST_DEVICE=$DEVICE part 150 python3 -m pytest tests/gpu -n "$workers" -v -rfEs --durations=8 --tb=short \
+  # At SIGINT pytest ends with a report of what it has run.
+  TEST_DEVICE=$DEVICE SIGNAL=INT part 240 python3 -m pytest tests/gpu -n "$workers" -v -rfEs --durations=8 --tb=short \
     -p no:cacheprovider --junitxml="$OUT/tests.xml" "${which[@]}"
 }
 
@@ -121,7 +122,7 @@ run_benchmarks() {
   benchmark 30 train-tiny train --sizes tiny "${rows[@]:0:3}"
   benchmark 45 train-big train --sizes big "${rows[@]}"
   benchmark 40 decode-base decode --sizes base --only defaults "no NLL"
-  benchmark 40 attention-base attention --sizes base
+  benchmark 90 attention-base attention --sizes base
   benchmark 40 memory memory --sizes base,big --only defaults "no NLL" "defaults, chunked loss"
   benchmark 25 length-base length --sizes base
   tar -C "$work" -czf "$OUT/benchmarks.tar.gz" benchmarks

@@ -10,7 +10,7 @@ from typing import Callable, Dict, List, Sequence, Set
 from common import command
 from support.models import REPOSITORY
 
-SECONDS = 100  # of the commands of one child, which take some fifteen
+SECONDS = 200  # of the commands of one child, which take some fifteen when nothing runs beside them
 # A child runs its commands one after the other, and stops at one that fails.
 CHILD = """
 import json, sys
