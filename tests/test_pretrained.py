@@ -40,9 +40,9 @@ PAIRS = [
     ("Vergiss nicht, die Tür zu schließen, wenn du gehst.", "Don't forget to close the door when you leave."),
 ]
 SOURCES, REFERENCES = map(list, zip(*PAIRS))
-# Bounds derived from the published model, which has 77.7 and 0.448: its BLEU less 5, its bits and 0.01. BLEU of twenty
+# Bounds derived from the published model, which has 72.1 and 0.483: its BLEU less 5, its bits and 0.01. BLEU of twenty
 # sentences sees what breaks a model, and the likelihood of the references what makes it a little worse.
-LEAST_BLEU, MOST_BITS = 72.7, 0.458
+LEAST_BLEU, MOST_BITS = 67.1, 0.493
 # Options of the training that say where and how it ran, and not what came out; the last follows from another.
 OF_THE_RUN = set(
     "save_dir user_dir cpu num_workers log_format log_interval no_epoch_checkpoints save_interval_updates "
