@@ -18,6 +18,15 @@ BUILDERS = {
 }
 
 
+def scaled(name, parameter):
+    """An optimizer under fairseq's wrapper for --amp, with a scaler for the CPU: fairseq's own needs a GPU."""
+    common = SimpleNamespace(fp16_init_scale=SCALE, min_loss_scale=1e-4)
+    config = SimpleNamespace(optimizer=None, common=common)
+    optimizer = AMPOptimizer(config, [parameter], BUILDERS[name]([parameter]))
+    optimizer._grad_scaler = torch.amp.GradScaler("cpu", init_scale=SCALE)
+    return optimizer
+
+
 def loss(weight):
     return (weight * torch.tensor([0.5, -1.0, 0.25])).sum()
 
@@ -25,9 +34,7 @@ def loss(weight):
 @pytest.mark.parametrize("name", BUILDERS)
 def test_one_update(name):
     found = torch.nn.Parameter(torch.zeros(3))
-    common = SimpleNamespace(fp16_init_scale=SCALE, min_loss_scale=1e-4)
-    optimizer = AMPOptimizer(SimpleNamespace(optimizer=None, common=common), [found], BUILDERS[name]([found]))
-    optimizer._grad_scaler = torch.amp.GradScaler("cpu", init_scale=SCALE)  # fairseq's own needs a GPU
+    optimizer = scaled(name, found)
     optimizer.backward(loss(found))
     assert found.grad[0] == 0.5 * SCALE
     assert optimizer.clip_grad_norm(0.0) == pytest.approx(1.3125**0.5)
@@ -43,9 +50,7 @@ def test_one_update(name):
 def test_an_overflow_leaves_the_weights():
     """The update is left out, and the scale halved."""
     weight = torch.nn.Parameter(torch.zeros(3))
-    common = SimpleNamespace(fp16_init_scale=SCALE, min_loss_scale=1e-4)
-    optimizer = AMPOptimizer(SimpleNamespace(optimizer=None, common=common), [weight], BUILDERS["sgd"]([weight]))
-    optimizer._grad_scaler = torch.amp.GradScaler("cpu", init_scale=SCALE)
+    optimizer = scaled("sgd", weight)
     optimizer.backward(loss(weight) * float("inf"))
     optimizer.clip_grad_norm(0.0)
     optimizer.step()
