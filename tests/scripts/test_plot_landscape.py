@@ -226,7 +226,7 @@ def test_the_time_is_told_before_the_work(data, checkpoints, capsys, monkeypatch
         (["--span", "1e-30", "--points", 3], "--span 1e-30: so near the checkpoint the loss is everywhere the same"),
         (["--max-sentences", 0], "'0' is not a whole number of at least 1"),
         (["--seed", 10**20], "100000000000000000000: give a number from -2**63 to 2**64 - 1"),
-        (["--subset", "nothing"], "--subset nothing cannot be read: Dataset not found"),
+        (["--subset", "nothing"], "has no set nothing for these languages"),
     ],
 )
 def test_refused_options(run, tmp_path, capsys, words, sentence):
