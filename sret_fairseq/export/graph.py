@@ -12,6 +12,8 @@ OPSET = 20  # the first with Gelu
 IR_VERSION = 9  # the one that belongs to it
 INLINE_BYTES = 1024  # smaller tensors stand in the graph itself: shapes have to
 ALIGNMENT = 64  # bytes
+# CPUs without VNNI add two products of 8 bits in 16, where 2 * 255 * 127 does not fit and 2 * 255 * 64 does.
+LARGEST_WEIGHT = 64
 
 
 class Weights:
@@ -134,6 +136,6 @@ class Graph:
 
 
 def quantise(weight: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """A matrix (D, C) in int8, and the scale of each row (D,)."""
-    scales = np.maximum(np.abs(weight).max(axis=1), 1e-12) / 127
+    """A matrix (D, C) in int8, from -64 to 64, and the scale of each row (D,)."""
+    scales = np.maximum(np.abs(weight).max(axis=1), 1e-12) / LARGEST_WEIGHT
     return np.round(weight / scales[:, None]).astype(np.int8), scales.astype(np.float32)
