@@ -11,10 +11,10 @@ is 2 FLOP:
     attention in G slices of n slots               4 G n^2 C
 
 A shared block costs this in each of its passes. Where G does not divide a sentence, slices have unused slots, with
-queries, keys and values too. The keys and values of cross-attention are projected in every pass, since only
-incremental decoding keeps them. What a mask hides counts too: half of causal attention, and all outside the slices of
-an encoder that reads fewer tokens than encoder.GATHER_FROM. Look-ups, norms, softmax, activations, biases and residual
-sums do not count. A tensor that modules share is a parameter of the first.
+queries, keys and values too. The keys and values of cross-attention are projected once for all passes. What a mask
+hides counts too: half of causal attention, and all outside the slices of an encoder that reads fewer tokens than
+encoder.GATHER_FROM. Look-ups, norms, softmax, activations, biases and residual sums do not count. A tensor that modules
+share is a parameter of the first.
 """
 
 import argparse

@@ -18,11 +18,12 @@ EMBEDDINGS, PROJECTIONS, ATTENTION = "embeddings", "self-attention projections",
 CROSS, FFN, NLL, VOCABULARY, OTHER = "cross-attention", "FFN", "NLL", "vocabulary projection", "other"
 PARTS = (EMBEDDINGS, PROJECTIONS, ATTENTION, CROSS, FFN, NLL, VOCABULARY, OTHER)
 # The modules that a part consists of, here and in fairseq. Norms, coefficients and the like are other. A block itself
-# calls the last layer of a sublayer, which is not counted with the attention then.
+# calls the last layer of a sublayer and the source's keys and values, which are not counted with the attention then.
 MODULES = {
     "self_attn": PROJECTIONS,
     "self_attn.out_proj": PROJECTIONS,
     "cross_attn": CROSS,
+    "cross_attn.kv_proj": CROSS,
     "cross_attn.out_proj": CROSS,
     "encoder_attn": CROSS,
     "mlp.fc1": NLL,

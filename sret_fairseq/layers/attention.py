@@ -183,8 +183,8 @@ class SelfAttention(Attention):
 class CrossAttention(Attention):
     """Attention of the decoder to the encoder's output, with one fused projection of keys and values.
 
-    The keys and values are the same in every pass and at every step. In incremental decoding they are projected once,
-    then read from the cache; in training, in every pass.
+    The keys and values are the same in every pass and at every step, so they are projected once for all passes, and in
+    incremental decoding for all steps.
 
     Args:
         embed_dim: C of the decoder.
@@ -200,38 +200,27 @@ class CrossAttention(Attention):
         self.kv_proj = stacked_projection(encoder_embed_dim, embed_dim, copies=2, gain=gain)
 
     def forward(
-        self,
-        x: Tensor,
-        encoder_out: Tensor,
-        mask: Optional[Tensor] = None,
-        incremental_state: IncrementalState = None,
-        need_weights: bool = False,
+        self, x: Tensor, encoded: Tuple[Tensor, Tensor], mask: Optional[Tensor] = None, need_weights: bool = False
     ) -> Tuple[Tensor, Optional[Tensor]]:
         """Attend from x to the encoder's output.
 
         Args:
             x: (T, B, C).
-            encoder_out: (S, B, encoder's C).
+            encoded: keys and values, (B, H, S, D) each, of ``keys_and_values``.
             mask: True where attention may go, or additive, broadcastable to (B, H, T, S). No row may be empty.
-            incremental_state: fairseq's caches, or None.
             need_weights: also return the weights.
 
         Returns:
             (T, B, C): what the output projection ``out_proj`` reads; and the weights (B, H, T, S) or None.
         """
-        return self.attend(self.q_proj(x), encoder_out, mask, incremental_state, need_weights)
+        return self.attend(self.q_proj(x), encoded, mask, need_weights)
 
     def attend(
-        self,
-        projected: Tensor,
-        encoder_out: Tensor,
-        mask: Optional[Tensor],
-        incremental_state: IncrementalState,
-        need_weights: bool,
+        self, projected: Tensor, encoded: Tuple[Tensor, Tensor], mask: Optional[Tensor], need_weights: bool
     ) -> Tuple[Tensor, Optional[Tensor]]:
         """``forward`` with queries (T, B, C) that are projected."""
         query = self.split_heads(projected, 1)[0]
-        key, value = self.keys_and_values(encoder_out, incremental_state)
+        key, value = encoded
         weights: Optional[Tensor] = None
         if need_weights:
             out, weights = attend_with_weights(query, key, value, mask, self.weight_dropout())
@@ -240,7 +229,12 @@ class CrossAttention(Attention):
         return self.join_heads(out), weights
 
     def keys_and_values(self, encoder_out: Tensor, incremental_state: IncrementalState) -> Tuple[Tensor, Tensor]:
-        """The encoder's keys and values, (B, H, S, D) each, from the cache if they are there."""
+        """Keys and values of the encoder's output, (B, H, S, D) each, from the cache if they are there.
+
+        Args:
+            encoder_out: (S, B, encoder's C).
+            incremental_state: fairseq's caches, or None.
+        """
         cache = self.get_incremental_state(incremental_state, "encoder")
         if cache is not None:
             cached_key, cached_value = cache["key"], cache["value"]

@@ -18,11 +18,13 @@ class Memory(NamedTuple):
         encoder_out: (S, B, encoder's C), or None.
         encoder_mask: additive (B, 1, 1, S), what cross-attention may not see, or None.
         incremental_state: fairseq's caches, or None.
+        keys_and_values: of the encoder's output, (B, H, S, D) each, from ``Block.read``; None before it.
     """
 
     encoder_out: Optional[Tensor]
     encoder_mask: Optional[Tensor]
     incremental_state: IncrementalState
+    keys_and_values: Optional[Tuple[Tensor, Tensor]] = None
 
 
 class Block(nn.Module):
@@ -48,6 +50,14 @@ class Block(nn.Module):
         self.ffn = FeedForward(cfg, embed_dim, part.ffn_embed_dim, cfg.activation_fn)
         self.ffn_residual = ResidualConnection(cfg, embed_dim, pre_norm, passes)
 
+    @torch.jit.export
+    def read(self, memory: Memory) -> Memory:
+        """The memory with the keys and values of the cross-attention, which are the same in every pass."""
+        encoder_out, state = memory.encoder_out, memory.incremental_state
+        if self.cross_attn is None or encoder_out is None:
+            return memory
+        return Memory(encoder_out, memory.encoder_mask, state, self.cross_attn.keys_and_values(encoder_out, state))
+
     def forward(
         self, x: Tensor, layout: Layout, pass_index: int, memory: Memory, need_weights: bool
     ) -> Tuple[Tensor, Optional[Tensor]]:
@@ -57,7 +67,7 @@ class Block(nn.Module):
             x: (T, B, C), in incremental decoding the beams of each sentence: (K, B, C).
             layout: what self-attention sees now.
             pass_index: which pass this is.
-            memory: what the decoder reads beside x.
+            memory: what the decoder reads beside x, from ``read``.
             need_weights: also return the weights of the cross-attention.
 
         Returns:
@@ -69,10 +79,11 @@ class Block(nn.Module):
         branch = merge_slices(branch, layout, x.size(1))
         x = self.self_attn_residual.leave(x, branch, self.self_attn.out_proj, pass_index)
         weights: Optional[Tensor] = None
-        encoder_out = memory.encoder_out
-        if self.cross_attn is not None and self.cross_attn_residual is not None and encoder_out is not None:
+        if self.cross_attn is not None and self.cross_attn_residual is not None and memory.encoder_out is not None:
+            encoded = memory.keys_and_values
+            assert encoded is not None
             branch = self.cross_attn_residual.enter(x)
-            branch, weights = self.cross_attn(branch, encoder_out, memory.encoder_mask, state, need_weights)
+            branch, weights = self.cross_attn(branch, encoded, memory.encoder_mask, need_weights)
             x = self.cross_attn_residual.leave(x, branch, self.cross_attn.out_proj, pass_index)
         hidden = self.ffn.hidden(self.ffn_residual.enter(x))
         return self.ffn_residual.leave(x, hidden, self.ffn.fc2, pass_index), weights
@@ -81,6 +92,9 @@ class Block(nn.Module):
 @torch.jit.interface
 class AnyBlock:
     """A block as TorchScript has to know it, to pick one by a number."""
+
+    def read(self, memory: Memory) -> Memory:
+        pass
 
     def forward(
         self, x: Tensor, layout: Layout, pass_index: int, memory: Memory, need_weights: bool

@@ -1,7 +1,7 @@
 """Recursion groups: K blocks looped R times together. To fairseq each is one layer."""
 
 import functools
-from typing import Any, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from fairseq.distributed import fsdp_wrap
@@ -63,16 +63,21 @@ class RecursionGroup(nn.Module):
     ) -> Tuple[Tensor, Optional[Tensor]]:
         """The applications from ``first`` up to ``end``."""
         weights: Optional[Tensor] = None
+        memories: Dict[int, Memory] = {}  # as each block reads it, in all passes
         for number in range(first, end):
             pass_index, index, row = self.place(number)
             wanted = need_weights and number == len(layouts) - 1
             if torch.jit.is_scripting():  # which calls what it picks by a number through interfaces alone
                 block: AnyBlock = self.blocks[index]
-                x, weights = block.forward(x, layouts[number], pass_index, memory, wanted)
+                if index not in memories:
+                    memories[index] = block.read(memory)
+                x, weights = block.forward(x, layouts[number], pass_index, memories[index], wanted)
                 projections: AnyPassProjections = self.projections[row]
                 x = projections.forward(x, index)
             else:
-                x, weights = self.blocks[index](x, layouts[number], pass_index, memory, wanted)
+                if index not in memories:
+                    memories[index] = self.blocks[index].read(memory)
+                x, weights = self.blocks[index](x, layouts[number], pass_index, memories[index], wanted)
                 x = self.projections[row][index](x)
         return x, weights
 

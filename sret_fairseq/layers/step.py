@@ -171,9 +171,8 @@ class ApplicationStep:
         weights: Optional[Tensor] = None
         step = self.cross_attention
         if step is not None and memory.encoder_out is not None:
-            seen, weights = step.attention.attend(
-                step.projected(x, beams), memory.encoder_out, memory.encoder_mask, state, need_weights
-            )
+            encoded = step.attention.keys_and_values(memory.encoder_out, state)
+            seen, weights = step.attention.attend(step.projected(x, beams), encoded, memory.encoder_mask, need_weights)
             x = step.connection.leave(x, seen.flatten(0, 1))
         for step in self.perceptrons:
             x = step(x)

@@ -27,9 +27,9 @@ def test_counts_where_the_host_waits():
 
 # Operations of forward, loss and backward; of updates, adam and fused_adam; of a decoding step; synchronisations.
 COUNTS = {
-    "defaults": (1451, 4003, 1512, 196, 1, 6),
-    "no NLL": (1079, 2575, 1140, 166, 1, 6),
-    "bare": (784, 1950, 845, 166, 1, 6),
+    "defaults": (1433, 3985, 1494, 196, 1, 6),
+    "no NLL": (1061, 2557, 1122, 166, 1, 6),
+    "bare": (766, 1932, 827, 166, 1, 6),
 }
 
 

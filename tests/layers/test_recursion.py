@@ -6,7 +6,7 @@ import torch
 from sret_fairseq.layers.block import Memory
 from sret_fairseq.layers.encoder_slices import encoder_layouts
 from sret_fairseq.layers.layout import applications, whole_sentences
-from support.models import build_sret
+from support.models import build_sret, lengths, pad, source, target
 
 # What each setting applies, as (block, pass) in the whole stack; a pass is followed by the projection of that block.
 ORDERS = {
@@ -69,11 +69,24 @@ def test_decoder_order(name):
         out, weights = group(out, layouts, memory, need_weights=True)
     for number, pass_index in order:
         block, projection = block_and_projection(decoder, number, pass_index, settings.get("recursion_span", 1))
-        expected, expected_weights = block(expected, layouts[0], pass_index, memory, True)
+        expected, expected_weights = block(expected, layouts[0], pass_index, block.read(memory), True)
         expected = projection(expected)
     torch.testing.assert_close(out, expected, atol=2e-5, rtol=0)
     torch.testing.assert_close(weights, expected_weights, atol=2e-5, rtol=0)
     assert weights.shape == (2, 2, 5, 3)
+
+
+@pytest.mark.parametrize("graded", [False, True])
+def test_the_source_is_projected_once_for_all_passes(graded):
+    """Into the keys and values of each block's cross-attention; with gradients too."""
+    model, calls = build_sret(decoder_layers=4, decoder_recursion_span=2, decoder_recursions=3), []
+    for name, module in model.named_modules():
+        if name.endswith(".kv_proj"):
+            module.register_forward_hook(lambda *_: calls.append(1))
+    sources = pad([source(9, seed=1), source(3, seed=2)], left=True)
+    with torch.set_grad_enabled(graded):
+        model(sources, lengths(sources), torch.stack([target(6), target(6, seed=1)]))
+    assert len(calls) == 4
 
 
 @torch.no_grad()
