@@ -136,8 +136,8 @@ MUTANTS = [
            "layers/test_decoder_slices.py"),
     # Caches and beams
     Mutant("all passes share a cache", ATTENTION, '"pass{}".format(pass_index)', '"pass"', "test_decoding.py"),
-    Mutant("cross-attention keeps no cache", "layers/block.py", "memory.encoder_mask, state, need_weights",
-           "memory.encoder_mask, None, need_weights", "test_decoding.py"),
+    Mutant("cross-attention keeps no cache", "layers/block.py", "keys_and_values(encoder_out, state))",
+           "keys_and_values(encoder_out, None))", "test_decoding.py"),
     Mutant("the encoder's cache is not reordered", BEAMS, "None if rows is None else",
            'rows if rows is None or part == "key" else', "test_decoding.py"),
     Mutant("beams are not reordered", BEAMS, "ancestors.gather(1, beams.view(-1, beam, 1).expand(-1, -1, length))",

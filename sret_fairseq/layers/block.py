@@ -50,7 +50,6 @@ class Block(nn.Module):
         self.ffn = FeedForward(cfg, embed_dim, part.ffn_embed_dim, cfg.activation_fn)
         self.ffn_residual = ResidualConnection(cfg, embed_dim, pre_norm, passes)
 
-    @torch.jit.export
     def read(self, memory: Memory) -> Memory:
         """The memory with the keys and values of the cross-attention, which are the same in every pass."""
         encoder_out, state = memory.encoder_out, memory.incremental_state
@@ -81,7 +80,7 @@ class Block(nn.Module):
         weights: Optional[Tensor] = None
         if self.cross_attn is not None and self.cross_attn_residual is not None and memory.encoder_out is not None:
             encoded = memory.keys_and_values
-            assert encoded is not None
+            assert encoded is not None, "the memory is to come from Block.read"
             branch = self.cross_attn_residual.enter(x)
             branch, weights = self.cross_attn(branch, encoded, memory.encoder_mask, need_weights)
             x = self.cross_attn_residual.leave(x, branch, self.cross_attn.out_proj, pass_index)
@@ -92,9 +91,6 @@ class Block(nn.Module):
 @torch.jit.interface
 class AnyBlock:
     """A block as TorchScript has to know it, to pick one by a number."""
-
-    def read(self, memory: Memory) -> Memory:
-        pass
 
     def forward(
         self, x: Tensor, layout: Layout, pass_index: int, memory: Memory, need_weights: bool

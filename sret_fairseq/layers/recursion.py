@@ -1,7 +1,7 @@
 """Recursion groups: K blocks looped R times together. To fairseq each is one layer."""
 
 import functools
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 import torch
 from fairseq.distributed import fsdp_wrap
@@ -52,31 +52,29 @@ class RecursionGroup(nn.Module):
         Returns:
             (T, B, C), and the weights (B, H, T, S) or None.
         """
+        memories: List[Memory] = []  # as each block reads it, in all passes
+        for block in self.blocks:
+            memories.append(block.read(memory))
         if torch.is_grad_enabled() and not torch.jit.is_scripting():
-            out, weights = self.trained(x, layouts, memory, need_weights)
+            out, weights = self.trained(x, layouts, memories, need_weights)
         else:
-            out, weights = self.applied(x, 0, len(layouts), layouts, memory, need_weights)
+            out, weights = self.applied(x, 0, len(layouts), layouts, memories, need_weights)
         return out.to(x.dtype), weights  # scaled residuals make the stream wider inside
 
     def applied(
-        self, x: Tensor, first: int, end: int, layouts: List[Layout], memory: Memory, need_weights: bool
+        self, x: Tensor, first: int, end: int, layouts: List[Layout], memories: List[Memory], need_weights: bool
     ) -> Tuple[Tensor, Optional[Tensor]]:
-        """The applications from ``first`` up to ``end``."""
+        """The applications from ``first`` up to ``end``; ``memories`` are the blocks', from ``Block.read``."""
         weights: Optional[Tensor] = None
-        memories: Dict[int, Memory] = {}  # as each block reads it, in all passes
         for number in range(first, end):
             pass_index, index, row = self.place(number)
             wanted = need_weights and number == len(layouts) - 1
             if torch.jit.is_scripting():  # which calls what it picks by a number through interfaces alone
                 block: AnyBlock = self.blocks[index]
-                if index not in memories:
-                    memories[index] = block.read(memory)
                 x, weights = block.forward(x, layouts[number], pass_index, memories[index], wanted)
                 projections: AnyPassProjections = self.projections[row]
                 x = projections.forward(x, index)
             else:
-                if index not in memories:
-                    memories[index] = self.blocks[index].read(memory)
                 x, weights = self.blocks[index](x, layouts[number], pass_index, memories[index], wanted)
                 x = self.projections[row][index](x)
         return x, weights
@@ -91,23 +89,23 @@ class RecursionGroup(nn.Module):
 
     @torch.jit.unused
     def trained(
-        self, x: Tensor, layouts: List[Layout], memory: Memory, need_weights: bool
+        self, x: Tensor, layouts: List[Layout], memories: List[Memory], need_weights: bool
     ) -> Tuple[Tensor, Optional[Tensor]]:
         """All applications, such that their gradient costs less."""
-        if not self.checkpoint or memory.incremental_state is not None:
-            return self.segment(x, 0, len(layouts), layouts, memory, need_weights)
+        if not self.checkpoint or memories[0].incremental_state is not None:
+            return self.segment(x, 0, len(layouts), layouts, memories, need_weights)
         weights: Optional[Tensor] = None
         for first, end in segments(len(layouts)):
             run = functools.partial(
-                self.segment, first=first, end=end, layouts=layouts, memory=memory, need_weights=need_weights
+                self.segment, first=first, end=end, layouts=layouts, memories=memories, need_weights=need_weights
             )
             x, weights = recomputed(run, x, self.offload)
         return x, weights
 
     @torch.jit.unused
     def segment(
-        self, x: Tensor, first: int, end: int, layouts: List[Layout], memory: Memory, need_weights: bool
+        self, x: Tensor, first: int, end: int, layouts: List[Layout], memories: List[Memory], need_weights: bool
     ) -> Tuple[Tensor, Optional[Tensor]]:
         """``applied``, in which a last layer is multiplied by its coefficient once for all passes."""
         with ScaledLayers(self):
-            return self.applied(x, first, end, layouts, memory, need_weights)
+            return self.applied(x, first, end, layouts, memories, need_weights)

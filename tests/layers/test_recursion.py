@@ -76,16 +76,19 @@ def test_decoder_order(name):
     assert weights.shape == (2, 2, 5, 3)
 
 
-@pytest.mark.parametrize("graded", [False, True])
-def test_the_source_is_projected_once_for_all_passes(graded):
-    """Into the keys and values of each block's cross-attention; with gradients too."""
-    model, calls = build_sret(decoder_layers=4, decoder_recursion_span=2, decoder_recursions=3), []
+@pytest.mark.parametrize("graded, checkpoint", [(False, False), (True, False), (True, True)])
+def test_the_source_is_projected_once_for_all_passes(graded, checkpoint):
+    """Into the keys and values of each block's cross-attention; with gradients too, and not again for them."""
+    settings, calls = {"decoder_layers": 4, "decoder_recursion_span": 2, "decoder_recursions": 3}, []
+    model = build_sret(checkpoint_activations=checkpoint, **settings)
     for name, module in model.named_modules():
         if name.endswith(".kv_proj"):
             module.register_forward_hook(lambda *_: calls.append(1))
     sources = pad([source(9, seed=1), source(3, seed=2)], left=True)
     with torch.set_grad_enabled(graded):
-        model(sources, lengths(sources), torch.stack([target(6), target(6, seed=1)]))
+        logits, _ = model(sources, lengths(sources), torch.stack([target(6), target(6, seed=1)]))
+    if graded:
+        logits.sum().backward()
     assert len(calls) == 4
 
 
