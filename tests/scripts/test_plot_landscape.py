@@ -226,7 +226,6 @@ def test_the_time_is_told_before_the_work(data, checkpoints, capsys, monkeypatch
         (["--span", "1e-30", "--points", 3], "--span 1e-30: so near the checkpoint the loss is everywhere the same"),
         (["--max-sentences", 0], "'0' is not a whole number of at least 1"),
         (["--seed", 10**20], "100000000000000000000: give a number from -2**63 to 2**64 - 1"),
-        (["--subset", "nothing"], "has no set nothing for these languages"),
     ],
 )
 def test_refused_options(run, tmp_path, capsys, words, sentence):
@@ -259,7 +258,10 @@ def test_refused_files(run, checkpoints, tmp_path):
 
 
 def test_refused_data(run, data, tmp_path):
-    """A damaged part of the data, and one without its target side."""
+    """A part of the data that is not there, a damaged one, and one without its target side."""
+    with pytest.raises(SystemExit, match=r"^--subset nothing cannot be read: data: .+ has no set nothing for [^\n]+\.$"):
+        run("--subset", "nothing")
+    assert not (tmp_path / "out").exists()
     copy = shutil.copytree(data, tmp_path / "copy")
     source, target = sorted(copy.glob("valid.*.idx"))
     whole = source.read_bytes()
