@@ -259,7 +259,9 @@ def test_refused_files(run, checkpoints, tmp_path):
 
 def test_refused_data(run, data, tmp_path):
     """A part of the data that is not there, a damaged one, and one without its target side."""
-    with pytest.raises(SystemExit, match=r"^--subset nothing cannot be read: data: .+ has no set nothing for [^\n]+\.$"):
+    with pytest.raises(
+        SystemExit, match=r"^--subset nothing cannot be read: data: .+ has no set nothing for [^\n]+\.$"
+    ):
         run("--subset", "nothing")
     assert not (tmp_path / "out").exists()
     copy = shutil.copytree(data, tmp_path / "copy")
