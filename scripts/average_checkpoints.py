@@ -22,6 +22,7 @@ from common.checkpoints import (
     load,
     numbered_checkpoints,
     package_file,
+    place_of,
     save,
     training_of,
 )
@@ -125,6 +126,7 @@ def average(paths: Sequence[Path], force: bool = False) -> dict[str, Any]:
     """Return the last checkpoint of ``paths`` with the mean of their models and without what was trained beside it.
 
     Sums are kept in float64; each mean has its parameter's type. Tensors of whole numbers are the last checkpoint's.
+    Tensors that share their numbers in every checkpoint go on sharing them, so that a file has them once.
 
     Args:
         paths: the checkpoints.
@@ -143,14 +145,20 @@ def average(paths: Sequence[Path], force: bool = False) -> dict[str, Any]:
             training = training_of(checkpoint)
             floating = [name for name, tensor in model.items() if tensor.is_floating_point()]
             sums = {name: torch.zeros_like(model[name], dtype=torch.float64) for name in floating}
+            places: dict[str, tuple] = {name: () for name in floating}
         check_same_tensors(path, model, paths[0], first)
         if not force:
             check_same_training(path, training_of(checkpoint), paths[0], training)
         check_finite(model, path)
         for name, total in sums.items():
             total += model[name]
-    means = {name: (total / len(paths)).to(model[name].dtype) for name, total in sums.items()}
-    model.update(means)  # in place: a state dict carries metadata, such as the digests of the dictionaries
+            places[name] += (place_of(model[name]),)
+    means: dict[tuple, Tensor] = {}
+    for name, total in sums.items():
+        if places[name] not in means:
+            means[places[name]] = (total / len(paths)).to(model[name].dtype)
+    # In place: a state dict carries metadata, such as the digests of the dictionaries.
+    model.update({name: means[places[name]] for name in sums})
     drop_training_state(checkpoint)  # which belongs to one checkpoint's own parameters
     return checkpoint
 

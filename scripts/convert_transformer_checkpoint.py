@@ -134,7 +134,9 @@ def training_args(args: argparse.Namespace) -> list[str]:
         value, default = getattr(args, action.dest, None), getattr(defaults, action.dest, None)
         if value is None or value == default:
             continue
-        if action.nargs == 0:
+        if isinstance(action, argparse.BooleanOptionalAction):  # --x and --no-x
+            result.append(action.option_strings[0 if value else 1])
+        elif action.nargs == 0:
             result += action.option_strings[:1] if value == action.const else []
         else:
             result += [action.option_strings[0], ",".join(map(str, value)) if isinstance(value, list) else str(value)]
@@ -198,7 +200,8 @@ def main() -> None:
     except KeyError as error:
         raise SystemExit(f"--input: {own.input} has no tensor {error.args[0]}; it is of a form too old.") from error
     model.load_state_dict(new)
-    checkpoints.save(new_checkpoint(target, new, state), own.output)
+    shared = dict(model.state_dict())  # where embeddings that are one table are one
+    checkpoints.save(new_checkpoint(target, shared, state), own.output)
     for name, note in notes.items():
         print(f"{name}: {note}")
     print(f"transformer parameters: total {parameter_counts(source)['total']:,}")

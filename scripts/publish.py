@@ -42,8 +42,7 @@ def in_16_bits(model: dict[str, Tensor], path: Path) -> None:
     for name, tensor in model.items():
         if not tensor.is_floating_point():
             continue
-        key = (tensor.data_ptr(), tensor.shape, tensor.stride())
-        half = converted.setdefault(key, tensor.half())
+        half = converted.setdefault(checkpoints.place_of(tensor), tensor.half())
         if not half.isfinite().all():
             raise SystemExit(f"{path}: {name} holds numbers beyond 65,504, which 16 bits cannot hold; train it anew.")
         model[name] = half

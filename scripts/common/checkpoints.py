@@ -74,6 +74,11 @@ def drop_training_state(checkpoint: dict[str, Any]) -> None:
     checkpoint["extra_state"] = {key: extra_state[key] for key in ("train_iterator",) if key in extra_state}
 
 
+def place_of(tensor: torch.Tensor) -> tuple:
+    """Where a tensor has its numbers: equal for two tensors of a model that share all of them."""
+    return tensor.data_ptr(), tensor.shape, tensor.stride()
+
+
 def check_finite(model: dict[str, torch.Tensor], path: Path) -> None:
     """Exit with one sentence if a tensor of a model holds NaN or an infinity."""
     package_file("patches/checkpoints.py")["check_finite"](model, path)

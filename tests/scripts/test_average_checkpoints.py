@@ -99,6 +99,16 @@ def test_tied_tensors(average, tmp_path):
     model = average("--inputs", *paths)["model"]
     assert model["embed_tokens"].equal(torch.full((4, 2), 2.0))
     assert model["output_projection"].equal(torch.full((4, 2), 2.0))
+    assert model["embed_tokens"].data_ptr() == model["output_projection"].data_ptr()
+
+
+def test_tensors_tied_in_one_checkpoint_only(average, tmp_path):
+    """They share nothing in the mean."""
+    one, three = torch.ones(2), torch.full((2,), 3.0)
+    first = write_checkpoint(tmp_path / "1.pt", {"embed_tokens": one, "output_projection": three})
+    second = write_checkpoint(tmp_path / "2.pt", {"embed_tokens": one, "output_projection": one})
+    model = average("--inputs", first, second)["model"]
+    assert model["embed_tokens"].equal(one) and model["output_projection"].equal(torch.full((2,), 2.0))
 
 
 def test_output_keeps_options_and_drops_optimizer(average, tmp_path):

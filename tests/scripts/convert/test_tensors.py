@@ -6,8 +6,10 @@ import shlex
 
 import pytest
 import torch
+from fairseq.options import get_training_parser, parse_args_and_arch
 
 from sret_fairseq.model import SretTransformerModel
+from sret_fairseq.options import names
 from support.commands import fairseq
 from support.models import PAD, SIZES, lengths, pad, source, target
 from support.training import weights_of
@@ -48,6 +50,14 @@ def test_one_pass_equals_the_original(convert, tmp_path, options, ratio):
     original, path = transformer(tmp_path, **options)
     model = rebuild(convert(path, *ONE_PASS, "--nll-ratio", ratio), **options)
     assert torch.allclose(log_probabilities(model), log_probabilities(original), atol=1e-5, rtol=0)
+
+
+def test_one_embedding_is_written_once(convert, tmp_path):
+    """Source, target and output share their numbers, in the file too."""
+    _, path = transformer(tmp_path, **SOURCES["one-embedding"])
+    tensors = convert(path)["model"]
+    tables = [*(f"{side}.embed_tokens.weight" for side in ("encoder", "decoder")), "decoder.output_projection.weight"]
+    assert len({tensors[name].data_ptr() for name in tables}) == 1
 
 
 # The layers that each block stands for, in the order of its passes.
@@ -213,6 +223,27 @@ SMALL = (
 
 
 RESETS = ("--reset-optimizer", "--reset-dataloader", "--reset-meters", "--reset-lr-scheduler")
+
+
+CHANGED = {
+    "looped": "--encoder-recursion-span 2 --decoder-recursion-span 3 --recursion-reverse",
+    "coefficients": "--residual-coefficients identity --residual-coefficients-per-pass "
+    "--residual-coefficient-size channel --depth-scaled-residuals",
+    "slices": "--encoder-slices 2,1 --slice-permutation none --decoder-slices 2 --decoder-chunk-size 4",
+    "numbers": "--decoder-recursions 3 --nll-ratio 0.25 --no-depth-scaled-residuals",
+}
+
+
+@pytest.mark.parametrize("words", CHANGED.values(), ids=CHANGED)
+def test_advice_builds_the_same_model(convert, capsys, tmp_path, words):
+    """Of options too that leave no trace in the tensors."""
+    _, path = transformer(tmp_path, **PRE_NORM)
+    capsys.readouterr()
+    built = convert(path, *words.split())["cfg"]["model"]
+    advice = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("Train it with: "))
+    _, _, *advised = shlex.split(advice.removeprefix("Train it with: "))
+    args = parse_args_and_arch(get_training_parser(), ["data-bin", *advised])
+    assert {name: getattr(args, name) for name in names()} == {name: getattr(built, name) for name in names()}
 
 
 def succeed(command, *words) -> str:
