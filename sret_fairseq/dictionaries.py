@@ -111,12 +111,12 @@ def languages_of_files(folder: Path, digests: Dict[str, str]) -> Languages:
     """The languages of the two ``dict.*.txt`` of a folder, by digests of the source's and the target's."""
     files = {path.name.split(".")[1]: path for path in sorted(folder.glob("dict.*.txt"))}
     for source, target in itertools.permutations(files, 2):
-        if digests == {"source": file_digest(files[source]), "target": file_digest(files[target])}:
+        if digests == {"source": digest_in(files[source]), "target": digest_in(files[target])}:
             return source, target
     return None, None
 
 
-def file_digest(path: Path) -> str:
+def digest_in(path: Path) -> str:
     """``digest`` of a dictionary in a file."""
     return digest(Dictionary.load(str(path)))
 

@@ -36,10 +36,7 @@ def applications_of(side: nn.Module) -> List[Application]:
 def application(side: nn.Module, place: int, pass_index: int, permuted: bool) -> Application:
     """The application at a place of the order."""
     group_number, within = divmod(place, side.passes * side.span)
-    group, index = side.layers[group_number], within % side.span
-    if group.reverse and pass_index % 2 == 1:
-        index = side.span - 1 - index
-    # Passes beyond those of the training go through the last one's projections.
-    projection = group.projections[min(pass_index, len(group.projections) - 1)][index]
-    number = group_number * side.span + index
-    return Application(group.blocks[index], number, pass_index, side.slices[pass_index], permuted, projection)
+    group = side.layers[group_number]
+    _, index, row = group.place(within)
+    number, slices = group_number * side.span + index, side.slices[pass_index]
+    return Application(group.blocks[index], number, pass_index, slices, permuted, group.projections[row][index])

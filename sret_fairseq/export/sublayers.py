@@ -61,7 +61,7 @@ class Stream(NamedTuple):
 def factors(connection: nn.Module, pass_index: int) -> Tuple[np.ndarray, np.ndarray]:
     """c1 and c2 of a residual connection in a pass: (1,) or (C,) each."""
     coefficients = connection.coefficients
-    row = min(pass_index, coefficients.passes - 1)
+    row = coefficients.row(pass_index)
     identity, residual = (
         np.zeros(1) if offsets is None else offsets.detach().double().cpu().numpy()[row]
         for offsets in (coefficients.identity, coefficients.residual)

@@ -20,7 +20,7 @@ def attend_with_weights(
 
     Args:
         query: (B, H, T, D).  key, value: (B, H, S, D).
-        mask: True where attention may go, or additive, broadcastable to (B, H, T, S). No row may be empty.
+        mask: additive, broadcastable to (B, H, T, S).
         dropout: probability with which a weight is dropped.
 
     Returns:
@@ -28,7 +28,7 @@ def attend_with_weights(
     """
     scores = torch.matmul(query / math.sqrt(query.size(-1)), key.transpose(-2, -1))
     if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf")) if mask.dtype == torch.bool else scores + mask
+        scores = scores + mask
     weights = torch.softmax(scores, dim=-1, dtype=torch.float32)
     out = torch.matmul(F.dropout(weights, dropout).to(value.dtype), value)
     return out, weights
@@ -207,7 +207,7 @@ class CrossAttention(Attention):
         Args:
             x: (T, B, C).
             encoded: keys and values, (B, H, S, D) each, of ``keys_and_values``.
-            mask: True where attention may go, or additive, broadcastable to (B, H, T, S). No row may be empty.
+            mask: additive, broadcastable to (B, H, T, S).
             need_weights: also return the weights.
 
         Returns:

@@ -35,7 +35,8 @@ class Layout(NamedTuple):
             same sentence. None when the sentences stay whole.
         slots: (T * B), for every token its row among the n * B * G slots. Padding names a slot of the same sentence.
             None when the sentences stay whole.
-        mask: additive, broadcastable to (B, H, T, T), with slices to (B * G, H, n, n), or None.
+        mask: additive, broadcastable to (B, H, T, T), with slices to (B * G, H, n, n), in incremental decoding to
+            (B, H, K, T * K) of K beams; or None.
         causal: without a mask: attention goes to earlier tokens only.
         rows: B * G, or 0 when the sentences stay whole.
         past: keys that are cached, in incremental decoding.

@@ -92,20 +92,15 @@ class RecursionGroup(nn.Module):
         self, x: Tensor, layouts: List[Layout], memories: List[Memory], need_weights: bool
     ) -> Tuple[Tensor, Optional[Tensor]]:
         """All applications, such that their gradient costs less."""
+        scaled_layers = ScaledLayers(self)
+
+        def segment(x: Tensor, first: int, end: int) -> Tuple[Tensor, Optional[Tensor]]:
+            with scaled_layers:  # a last layer is multiplied by its coefficient once for all passes
+                return self.applied(x, first, end, layouts, memories, need_weights)
+
         if not self.checkpoint or memories[0].incremental_state is not None:
-            return self.segment(x, 0, len(layouts), layouts, memories, need_weights)
+            return segment(x, 0, len(layouts))
         weights: Optional[Tensor] = None
         for first, end in segments(len(layouts)):
-            run = functools.partial(
-                self.segment, first=first, end=end, layouts=layouts, memories=memories, need_weights=need_weights
-            )
-            x, weights = recomputed(run, x, self.offload)
+            x, weights = recomputed(functools.partial(segment, first=first, end=end), x, self.offload)
         return x, weights
-
-    @torch.jit.unused
-    def segment(
-        self, x: Tensor, first: int, end: int, layouts: List[Layout], memories: List[Memory], need_weights: bool
-    ) -> Tuple[Tensor, Optional[Tensor]]:
-        """``applied``, in which a last layer is multiplied by its coefficient once for all passes."""
-        with ScaledLayers(self):
-            return self.applied(x, first, end, layouts, memories, need_weights)

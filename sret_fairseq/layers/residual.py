@@ -27,7 +27,7 @@ def in_16_bits(x: Tensor) -> bool:
 
 
 def scaled(x: Tensor, offset: Tensor) -> Tensor:
-    """``(1 + d) * x`` of x: (..., C) and d: (1,) or (C,). In 16 bits ``1 + d`` would be rounded to coarse steps."""
+    """``(1 + d) * x`` of x: (..., C), d: (1,), (C,) or (C, 1). In 16 bits ``1 + d`` is rounded to coarse steps."""
     return torch.addcmul(x, x, offset.to(x.dtype))
 
 
@@ -168,7 +168,7 @@ class ResidualCoefficients(nn.Module):
         return x.float() if self.scale != 1.0 and in_16_bits(x) else x
 
     def row_of(self, offsets: Optional[Tensor], pass_index: int) -> Optional[Tensor]:
-        """The offsets of a pass: (1,) or (C,). An index would have a tensor of zeros as its gradient."""
+        """The offsets of a pass: (1,) or (C,). Not by an index where one will do: its gradient is a tensor of zeros."""
         if offsets is None:
             return None
         return offsets.view(-1) if self.passes == 1 else offsets[self.row(pass_index)]

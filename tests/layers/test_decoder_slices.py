@@ -51,7 +51,7 @@ def test_without_causality_the_later_tokens_of_a_slice_are_seen():
     padding_mask = torch.zeros(2, 11, dtype=torch.bool)
     layouts = layouts_of(padding_mask, [STRIDES, STRIDES], CHUNK, causal=False)
     for layout in layouts:
-        assert not layout.causal and (layout.mask is None or layout.mask.size(2) == 1)
+        assert not layout.causal and layout.mask.size(2) == 1
 
 
 def test_equal_passes_share_a_layout():
