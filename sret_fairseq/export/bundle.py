@@ -3,7 +3,7 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional
+from typing import Any, Dict, Iterator, List, Optional, Set
 
 from fairseq import checkpoint_utils
 from torch import nn
@@ -162,9 +162,18 @@ def write_config(folder: Path, config: Dict[str, Any]) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def names_in_bundle(folder: Path) -> Optional[Set[str]]:
+    """The files of a bundle of any version, as it names them; None of a folder that holds none."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return {"config.json", *config["files"]} if config["format"] == FORMAT else None
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
 @contextlib.contextmanager
 def new_folder(out: Path) -> Iterator[Path]:
-    """A temporary folder that becomes ``out`` once all is written. Only another bundle is replaced.
+    """A temporary folder that becomes ``out`` once all is written. Only another bundle is replaced, if it is just that.
 
     What a killed export left beside it goes with the next one.
 
@@ -173,7 +182,12 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     out = out.resolve()
     empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
-    require(empty or (out / "config.json").is_file(), f"--out {out} exists and is no bundle; name another.", "export")
+    names = None if empty else names_in_bundle(out)
+    require(empty or names is not None, f"--out {out} exists and is no bundle; name another.", "export")
+    foreign = [] if empty else sorted({path.name for path in out.iterdir()} - names)
+    require(
+        not foreign, f"--out {out} holds {', '.join(foreign[:1])}, which is not of its bundle; move it away.", "export"
+    )
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with beside(str(out), folder=True) as new, beside(str(out), folder=True) as old:

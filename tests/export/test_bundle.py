@@ -47,6 +47,12 @@ def test_a_folder_with_something_else_is_not_replaced(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     assert "is no bundle" in refusal(build_sret(), tmp_path / "mine")
+    (tmp_path / "mine" / "config.json").write_text('{"model_type": "bert", "files": {}}')
+    assert "is no bundle" in refusal(build_sret(), tmp_path / "mine")
+    write_bundle(tmp_path / "bundle", seed=1)
+    (tmp_path / "bundle" / "letter.txt").write_text("dear")
+    assert "letter.txt" in refusal(build_sret(), tmp_path / "bundle")
+    assert (tmp_path / "mine" / "letter.txt").exists() and (tmp_path / "bundle" / "letter.txt").exists()
 
 
 def test_another_bundle_is_replaced(tmp_path):
