@@ -16,6 +16,7 @@ from torch import Tensor
 from common import arguments, command
 from common.checkpoints import (
     EPOCH_FILE,
+    TRAINING_FILE,
     UPDATE_FILE,
     check_finite,
     drop_training_state,
@@ -97,6 +98,9 @@ def check_output(output: Path, inputs: Sequence[Path]) -> None:
         raise SystemExit(f"--output: {output} is a folder; name a file.")
     if output.resolve() in {path.resolve() for path in inputs}:
         raise SystemExit(f"--output: {output} is one of the checkpoints to average; choose another name.")
+    beside = {path.resolve().parent for path in inputs}
+    if output.exists() and output.resolve().parent in beside and TRAINING_FILE.fullmatch(output.name):
+        raise SystemExit(f"--output: {output} is a checkpoint of the training; choose another name.")
 
 
 def check_same_tensors(path: Path, model: dict[str, Tensor], first_path: Path, first: dict[str, Tensor]) -> None:

@@ -130,6 +130,11 @@ def check(args: argparse.Namespace) -> None:
     from sret_fairseq.export import text
 
     text.check_sentencepiece(args.sentencepiece, task.source_dictionary)
+    if args.reference.suffix != f".{task.cfg.target_lang}":
+        raise SystemExit(
+            f"--reference: {args.reference} is not named after the language of the translations, as "
+            f"test.{task.cfg.target_lang} is; give the plain target side of the test set."
+        )
     given, needed = sum(1 for _ in lines.read_lines(args.reference)), loading.sentences(task, args.data, "test")
     if given != needed:
         raise SystemExit(

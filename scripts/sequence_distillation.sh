@@ -58,8 +58,8 @@ while (($#)); do
 done
 for word in ${options[@]+"${options[@]}"}; do
   case ${word%%=*} in
-    --remove-bpe | --post-process | --gen-subset | --results-path | --quiet)
-      die "${word%%=*} behind -- cannot be: the translations are taken in pieces, from the log, of the training text."
+    --remove-bpe | --post-process | --path | --gen-subset | --results-path | --quiet)
+      die "${word%%=*} behind -- cannot be: the teacher's translations are taken in pieces, from the log, of the training text."
       ;;
   esac
 done

@@ -14,6 +14,7 @@ except ImportError as error:
 
 EPOCH_FILE = re.compile(r"checkpoint(\d+)\.pt")
 UPDATE_FILE = re.compile(r"checkpoint_\d+_(\d+)\.pt")
+TRAINING_FILE = re.compile(r"checkpoint(\d+|_\d+_\d+|_last|_best|\.best_.*)\.pt")  # any that fairseq-train writes
 # The options that stay the same while a run is resumed, by their part of fairseq's configuration.
 RUN_OPTIONS = [
     *(("task", name) for name in ("data", "source_lang", "target_lang")),

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from common import checkpoints, command, failures, files, scores
 
+OWN = ("--path", "--gen-subset")
+
 
 class Translation(NamedTuple):
     """The tokenised translations of a set, how many sentences a second they took, and the log of fairseq-generate."""
@@ -67,7 +69,14 @@ def generate(
         args: further options of fairseq-generate.
         log_path: the log, which appears once all is translated.
         pieces: leave the hypotheses in pieces (BPE, SentencePiece).
+
+    Raises:
+        SystemExit: fairseq-generate fails, or ``args`` name another model or set.
     """
+    for word in args:
+        name = word.partition("=")[0]
+        if len(name) > 2 and any(own.startswith(name) for own in OWN):  # argparse takes beginnings of options too
+            raise SystemExit(f"{name}: the model and the set are chosen without it; leave it out.")
     if importlib.util.find_spec("fairseq") is None:
         raise SystemExit(command.missing("fairseq"))
     program = [

@@ -178,6 +178,9 @@ def test_refuses_output(refusal, folder, tmp_path):
     os.symlink(file, tmp_path / "link.pt")
     assert "is one of the checkpoints" in refusal(*words, output=file)
     assert "is one of the checkpoints" in refusal(*words, output=tmp_path / "link.pt")
+    for name in ("checkpoint_best.pt", "checkpoint_last.pt", "checkpoint.best_bleu_30.1234.pt"):
+        sentence = refusal("--inputs", folder, "--num-epoch-checkpoints", 1, output=folder / name)
+        assert "is a checkpoint of the training" in sentence
     assert "is a folder" in refusal(*words, output=folder)
     assert "does not exist" in refusal(*words, output=tmp_path / "none" / "average.pt")
 

@@ -114,6 +114,11 @@ def test_what_cannot_be_published_changes_nothing(trained, tmp_path):
     assert "--reference: there is no file" in refusal(publish.main, *words(trained, out, reference=tmp_path / "no.yy"))
     assert "damaged or no checkpoint" in refusal(publish.main, *words(trained, out, checkpoint=trained.pieces))
     assert f"{tmp_path} is no folder with dict.*.txt" in refusal(publish.main, *words(trained, out, data=tmp_path))
+    shutil.copy(trained.reference, tmp_path / "test.xx")
+    said = refusal(publish.main, *words(trained, out, reference=tmp_path / "test.xx"))
+    assert said.startswith(
+        f"--reference: {tmp_path}/test.xx is not named after the language of the translations, as te"
+    )
     shutil.copy(trained.reference, tmp_path / "longer.yy")
     with open(tmp_path / "longer.yy", "a") as file:
         file.write("Z\n")

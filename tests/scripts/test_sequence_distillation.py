@@ -101,6 +101,7 @@ def test_mistakes_get_one_sentence(made, tmp_path):
         ((teacher, data, *out, "--fp16"), "unknown option '--fp16'"),
         ((teacher, data, *out, "--", "--cpu", "--remove-bpe=sentencepiece"), "--remove-bpe behind -- cannot be"),
         ((teacher, data, *out, "--", "--gen-subset", "valid"), "--gen-subset behind -- cannot be"),
+        ((teacher, data, *out, "--", "--path=other.pt"), "--path behind -- cannot be"),
         ((teacher, tmp_path / "hyphen", *out), "hyphen/train.zh-CN-en.zh-CN.bin does not exist"),
         ((teacher, data, "--out", data.parent), "its data-bin is the data folder itself"),
     ):

@@ -18,6 +18,14 @@ def test_a_log_that_cannot_be_written(tmp_path):
         translate.generate(tmp_path, "model.pt", "test", [], tmp_path / "test.log")
 
 
+@pytest.mark.parametrize("word", ["--path", "--path=other.pt", "--gen-subset", "--gen-sub"])
+def test_another_model_or_set(tmp_path, word):
+    """It would be translated under the name of the one that was asked for."""
+    name = word.partition("=")[0]
+    with pytest.raises(SystemExit, match=rf"^{name}: the model and the set are chosen without it; leave it out\.$"):
+        translate.generate(tmp_path, "model.pt", "test", ["--beam", "2", word, "valid"], tmp_path / "test.log")
+
+
 def test_a_failure_of_generate_belongs_to_no_program(monkeypatch, tmp_path):
     """depth_report.py calls it as evaluate.sh does."""
     monkeypatch.setattr(translate.sys, "executable", "false")
