@@ -45,7 +45,7 @@ def train_model(
             character_coverage=1.0,
             minloglevel=1,
         )
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:  # of more pieces than a number has room for too
         raise SystemExit(
             f"--vocabulary: SentencePiece could not make {vocabulary} pieces from {texts[0].parent}: {error}"
         ) from error
@@ -58,9 +58,10 @@ def train_model(
 
 
 def check(texts: Sequence[Path]) -> None:
-    """Exit with one sentence unless the two files, one for each language, can be read, are aligned and hold a line."""
-    if not sum(1 for _ in lines.aligned({path: lines.read_lines(path) for path in texts})):
-        raise SystemExit(f"{texts[0]} is empty.")
+    """Exit with one sentence unless the two files, one for each language, can be read, are aligned and hold a pair."""
+    rows = lines.aligned({path: lines.read_lines(path) for path in texts})
+    if not sum(all(line.strip() for line in row) for row in rows):
+        raise SystemExit(f"{texts[0]} and {texts[1]} hold no pair of sentences.")
 
 
 def segment(

@@ -132,8 +132,11 @@ def mapped(
     except BrokenProcessPool as error:
         raise SystemExit(f"{name}: a process that worked on it was killed; is there enough memory?") from error
     finally:
-        with contextlib.suppress(RuntimeError):  # a signal came while the pool was starting its thread
+        try:
             pool.shutdown(cancel_futures=True)
+        except RuntimeError:  # a signal came while the pool was starting its thread, which ends its processes
+            for process in multiprocessing.active_children():
+                process.terminate()
 
 
 def begin_worker(function: Callable[[list[Any]], list[Any]]) -> None:

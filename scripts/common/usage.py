@@ -56,7 +56,8 @@ class Usage:
     def __init__(self) -> None:
         self.begin = time.monotonic()
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.observer = subprocess.Popen([sys.executable, __file__, str(os.getpid())], **pipes)
+        # In a group of its own: Ctrl-C is for this process, with whose pipe the observer ends.
+        self.observer = subprocess.Popen([sys.executable, __file__, str(os.getpid())], start_new_session=True, **pipes)
 
     def end(self) -> dict[str, float]:
         """Seconds, seconds of processors, and the peak of memory in MiB."""

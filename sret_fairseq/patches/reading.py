@@ -124,7 +124,10 @@ def fitting(load: Callable) -> Callable:
             if not str(error).startswith("Cannot load model parameters from checkpoint"):
                 raise
             reason = first_lines(error.__context__ or error)
-            raise CheckpointError(f"{filename} does not fit the model of these options: {reason}.") from error
+            raise CheckpointError(
+                f"{filename} does not fit the model of these options: {reason}. Give those of its training, or another "
+                f"--save-dir."
+            ) from error
 
     return load_checkpoint
 

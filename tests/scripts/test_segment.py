@@ -72,7 +72,8 @@ def test_an_empty_text_and_impossible_folders(tmp_path):
     assert status == 1 and said.startswith("--vocabulary: SentencePiece could not make 3 pieces from ")
     for language in ("xx", "yy"):
         (folder / f"test.{language}").write_text("")
-    assert segment(folder, tmp_path / "pieces") == (1, f"{folder}/test.xx is empty.\n")
+    sentence = f"{folder}/test.xx and {folder}/test.yy hold no pair of sentences.\n"
+    assert segment(folder, tmp_path / "pieces") == (1, sentence)
 
 
 def test_the_corpus_is_not_overwritten(tmp_path):

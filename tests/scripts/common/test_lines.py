@@ -1,5 +1,6 @@
 """scripts/common/lines.py keeps lines whole and in order in any number of processes."""
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -58,3 +59,6 @@ def test_a_signal_while_the_pool_starts_ends_it_as_at_any_other_time(monkeypatch
         lines.map_lines(list, tmp_path / "text", tmp_path / "out")
     assert ended.value.code == 143
     assert not list(tmp_path.glob("out*"))
+    for process in multiprocessing.active_children():  # for which Python would wait as it ends
+        process.join(timeout=60)
+    assert not multiprocessing.active_children()
