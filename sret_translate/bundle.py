@@ -38,7 +38,8 @@ def well_formed(config: Dict[str, Any]) -> bool:
     files, passes = config.get("files"), config.get("passes")
     if not (isinstance(files, dict) and isinstance(passes, dict) and passes):
         return False
-    graphs = [name for number, names in passes.items() if number.isdigit() and len(names) == 2 for name in names]
+    lists = [names for number, names in passes.items() if number.isdigit() and isinstance(names, list)]
+    graphs = [name for names in lists if [type(name) for name in names] == [str, str] for name in names]
     limits = [config.get(f"max_{side}_positions") for side in ("source", "target")]
     return (
         len(graphs) == 2 * len(passes)
@@ -71,7 +72,7 @@ class Bundle:
         self.segmentation = segmentation_of(self.folder, self.config)
         depths = self.config["passes"]
         self.passes = max(depths, key=int) if passes is None else str(passes)
-        held = f"{', '.join(depths)} pass{'' if [*depths] == ['1'] else 'es'}"
+        held = f"{', '.join(sorted(depths, key=int))} pass{'' if [*depths] == ['1'] else 'es'}"
         require(
             self.passes in depths,
             f"{folder} holds {held}, not {self.passes}; choose one of them, or export it again.",

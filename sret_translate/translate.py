@@ -16,6 +16,7 @@ from typing import BinaryIO, Iterator, List, Optional, Tuple
 from sret_translate.errors import BundleError, require
 from sret_translate.translator import Hypothesis, Translator
 
+MOST_THREADS = 1024
 BATCHES_AT_ONCE = 32  # are read before the first of them is translated, so that lines of similar lengths meet
 
 
@@ -117,6 +118,11 @@ def bundle_of(args: argparse.Namespace) -> Iterator[str]:
     """
     if not os.path.isfile(args.model):
         require(os.path.isdir(args.model), f"{args.model} does not exist; give the folder of a bundle.")
+        for name in ("data", "sentencepiece", "bpe_codes", "moses"):
+            option = f"--{name.replace('_', '-')}"
+            require(
+                getattr(args, name) is None, f"{option} is of a checkpoint, and {args.model} a bundle; leave it out."
+            )
         yield args.model
         return
     require(args.data is not None, f"{args.model} is a file: of a checkpoint give the data folder too, --data FOLDER.")
@@ -136,6 +142,7 @@ def check(args: argparse.Namespace) -> None:
     for name in ("beam", "batch_size", "threads"):
         value = getattr(args, name)
         require(value >= 1, f"--{name.replace('_', '-')} {value} must be 1 or more.")
+    require(args.threads <= MOST_THREADS, f"--threads {args.threads} must be at most {MOST_THREADS}.")
     require(1 <= args.nbest <= args.beam, f"--nbest {args.nbest} must be from 1 to --beam, {args.beam}.")
 
 
@@ -152,14 +159,16 @@ def opened(path: Optional[str]) -> Tuple[BinaryIO, str]:
 def main() -> None:
     """Run the command line."""
     args = parser().parse_intermixed_args()
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly with whoever reads the translations
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that a temporary bundle goes
     sys.stdout.reconfigure(encoding="utf-8")
     try:
         check(args)
         file, name = opened(args.input)
         with bundle_of(args) as folder, file:
             translate(Translator(folder, args.threads, args.passes), file, name, args)
+    except BrokenPipeError:  # end quietly with whoever reads the translations
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # where what is still in the buffer goes
+        sys.exit(128 + 13)  # as the signal SIGPIPE would have it
     except (BundleError, OSError) as error:
         sys.exit(f"sret-translate: {error}")
     except KeyboardInterrupt:

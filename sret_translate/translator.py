@@ -7,6 +7,8 @@ from sret_translate.bundle import Bundle
 from sret_translate.errors import require
 from sret_translate.search import EOS, Found, Settings, search
 
+MOST_LENPEN, MOST_LEN_A = 50, 1000  # far beyond what is of use; still farther numbers overflow
+
 
 class Hypothesis(NamedTuple):
     """A translation and its score: the sum of its log-probabilities by its length to the power of ``lenpen``."""
@@ -104,7 +106,10 @@ def checked(settings: Settings, vocabulary: int) -> Settings:
     require(1 <= settings.beam <= most, f"beam {settings.beam} must be a whole number from 1 to {most}.")
     for name in ("lenpen", "max_len_a"):
         require(math.isfinite(getattr(settings, name)), f"{name} {getattr(settings, name)} must be a number.")
-    require(settings.max_len_a >= 0, f"max_len_a {settings.max_len_a} must be 0 or more.")
+    require(
+        abs(settings.lenpen) <= MOST_LENPEN, f"lenpen {settings.lenpen} must be from -{MOST_LENPEN} to {MOST_LENPEN}."
+    )
+    require(0 <= settings.max_len_a <= MOST_LEN_A, f"max_len_a {settings.max_len_a} must be from 0 to {MOST_LEN_A}.")
     require(settings.max_len_b >= 1, f"max_len_b {settings.max_len_b} must be 1 or more.")
     require(
         0 <= settings.min_len <= settings.max_len_b,

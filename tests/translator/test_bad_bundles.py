@@ -82,6 +82,8 @@ def test_another_version(copy):
         {"passes": {}},
         {"passes": {"two": ["encoder.onnx", "decoder_step.onnx"]}},
         {"passes": {"2": ["encoder.onnx"]}},
+        {"passes": {"2": None}},
+        {"passes": {"2": [["encoder.onnx"], ["decoder_step.onnx"]]}},
         {"files": []},
         {"max_target_positions": "100"},
         {"segmentation": "other"},

@@ -1,5 +1,6 @@
 """The command: the same code as a package and as the one file in a bundle, which needs neither torch nor fairseq."""
 
+import contextlib
 import os
 import pty
 import re
@@ -107,6 +108,8 @@ def test_a_line_that_is_not_utf_8_is_named_and_what_was_before_is_translated(fol
         (["--nbest", 9], "--nbest 9 must be from 1 to --beam, 5"),
         (["--batch-size", 0], "--batch-size 0 must be 1 or more"),
         (["--threads", 0], "--threads 0 must be 1 or more"),
+        (["--threads", 99999999999], "--threads 99999999999 must be at most 1024"),
+        (["--data", "data-bin"], "--data is of a checkpoint"),
         (["--nbest", 0], "--nbest 0 must be from 1 to --beam, 5"),
         (["--beam", 0], "--beam 0 must be 1 or more"),
         (["--passes", 0], "holds 2 passes, not 0"),
@@ -121,3 +124,25 @@ def test_no_such_model(folder, tmp_path):
     assert "does not exist" in refusal(tmp_path / "nowhere")
     assert "give the data folder too" in refusal(folder / "config.json")
     assert "needs fairseq, torch and onnx" in refusal(folder / "config.json", "--data", tmp_path)
+
+
+@pytest.mark.parametrize("end, status", [("close", 141), ("terminate", 143)])
+def test_a_temporary_bundle_goes(tmp_path, end, status):
+    """When the reader of the translations has enough, and by a signal; quietly."""
+    model = REPOSITORY / "examples/pretrained/tatoeba_de_en"
+    options = ["--data", model, "--sentencepiece", model / "sentencepiece.model", "--batch-size", 1]
+    command = [sys.executable, "-m", "sret_translate", model / "model.pt", *options]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([*map(str, command)], cwd=REPOSITORY, env=environment, **pipes) as process:
+        process.stdin.write(b"Ja.\n" * 40)  # more than are read before the first is translated
+        process.stdin.flush()
+        assert process.stdout.readline()
+        assert any(tmp_path.glob("tmp*/bundle"))
+        process.stdout.close() if end == "close" else process.terminate()
+        process.stdin.write(b"Ja.\n" * 40)
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        assert process.wait(60) == status
+        assert process.stderr.read() == b""
+    assert not any(tmp_path.glob("tmp*"))

@@ -77,7 +77,9 @@ def test_threads_may_share_a_translator(folder):
         ({"beam": 0}, "beam 0 must be a whole number from 1"),
         ({"beam": 19}, "to 18"),  # half of the vocabulary
         ({"lenpen": float("nan")}, "lenpen nan must be a number"),
-        ({"max_len_a": -1.0}, "max_len_a -1.0 must be 0 or more"),
+        ({"lenpen": -1000.0}, "lenpen -1000.0 must be from -50 to 50"),
+        ({"max_len_a": 1e300}, r"max_len_a 1e\+300 must be from 0 to 1000"),
+        ({"max_len_a": -1.0}, "max_len_a -1.0 must be from 0 to 1000"),
         ({"max_len_b": 0}, "max_len_b 0 must be 1 or more"),
         ({"min_len": 300}, "min_len 300 must be from 0"),
     ],
