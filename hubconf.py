@@ -21,7 +21,8 @@ def sret_transformer(checkpoint: str | Path, data: str | Path, **options: Any) -
         sentences the list of theirs.
 
     Raises:
-        FileNotFoundError: the checkpoint or the data folder is missing.
+        FileNotFoundError: the checkpoint, the data folder or the SentencePiece model is missing.
+        ValueError: what is given does not belong together.
         TypeError: ``beam``, which belongs to ``translate``.
     """
     if "beam" in options:  # fairseq would ignore it: translate has a default of its own
@@ -34,15 +35,23 @@ def sret_transformer(checkpoint: str | Path, data: str | Path, **options: Any) -
     if not any(folder.glob("dict.*.txt")):
         raise FileNotFoundError(f"data: {folder} is no folder with dict.*.txt; give that of fairseq-preprocess.")
 
+    pieces = options.get("sentencepiece_model") if options.get("bpe") == "sentencepiece" else None
+    if options.get("bpe") == "sentencepiece" and not Path(pieces or "").is_file():
+        raise FileNotFoundError(f"sentencepiece_model: there is no file {pieces}; give that of the training's text.")
+
     # Here, not above: torch.hub reads this file before it says which of the dependencies are missing.
+    from sret_fairseq.export import text
     from sret_fairseq.model import SretTransformerModel
 
-    return SretTransformerModel.from_pretrained(
+    hub = SretTransformerModel.from_pretrained(
         str(paths[0].parent),
         checkpoint_file=os.pathsep.join(map(str, paths)),
         data_name_or_path=str(folder),
         **options,
     )
+    if pieces is not None:
+        text.check_sentencepiece(Path(pieces), hub.task.source_dictionary)
+    return hub
 
 
 def sret_tatoeba_de_en(**options: Any) -> Any:

@@ -5,6 +5,7 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+import sentencepiece
 import torch
 
 from sret_fairseq.model import SretTransformerModel
@@ -66,6 +67,20 @@ def test_missing_files(tmp_path):
     checkpoint.touch()
     with pytest.raises(FileNotFoundError, match=r"data: .*nowhere is no folder with dict"):
         load(checkpoint=checkpoint, data=tmp_path / "nowhere")
+
+
+def test_pieces_of_another_text(trained, tmp_path):
+    """They would be translated into nonsense."""
+    options = {"checkpoint": trained.checkpoint, "data": trained.data, "bpe": "sentencepiece"}
+    with pytest.raises(FileNotFoundError, match="sentencepiece_model: there is no file None"):
+        load(**options)
+    other = tmp_path / "other.model"
+    with open(other, "wb") as file:
+        settings = {"vocab_size": 9, "hard_vocab_limit": False, "minloglevel": 2}
+        sentences = iter(["zz yy", "yz"] * 9)
+        sentencepiece.SentencePieceTrainer.train(sentence_iterator=sentences, model_writer=file, **settings)
+    with pytest.raises(ValueError, match="is of another text than the source dictionary"):
+        load(**options, sentencepiece_model=str(other))
 
 
 def test_beam_belongs_to_translate(tmp_path):
