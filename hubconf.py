@@ -35,12 +35,11 @@ def sret_transformer(checkpoint: str | Path, data: str | Path, **options: Any) -
     if not any(folder.glob("dict.*.txt")):
         raise FileNotFoundError(f"data: {folder} is no folder with dict.*.txt; give that of fairseq-preprocess.")
 
-    pieces = options.get("sentencepiece_model") if options.get("bpe") == "sentencepiece" else None
-    if options.get("bpe") == "sentencepiece" and not Path(pieces or "").is_file():
+    pieces, in_pieces = options.get("sentencepiece_model"), options.get("bpe") == "sentencepiece"
+    if in_pieces and not Path(pieces or "").is_file():
         raise FileNotFoundError(f"sentencepiece_model: there is no file {pieces}; give that of the training's text.")
 
     # Here, not above: torch.hub reads this file before it says which of the dependencies are missing.
-    from sret_fairseq.export import text
     from sret_fairseq.model import SretTransformerModel
 
     hub = SretTransformerModel.from_pretrained(
@@ -49,7 +48,9 @@ def sret_transformer(checkpoint: str | Path, data: str | Path, **options: Any) -
         data_name_or_path=str(folder),
         **options,
     )
-    if pieces is not None:
+    if in_pieces:
+        from sret_fairseq.export import text  # which imports onnxruntime where there is one
+
         text.check_sentencepiece(Path(pieces), hub.task.source_dictionary)
     return hub
 

@@ -3,7 +3,7 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Set
+from typing import Any, Dict, Iterator, List, Optional
 
 from fairseq import checkpoint_utils
 from torch import nn
@@ -162,13 +162,16 @@ def write_config(folder: Path, config: Dict[str, Any]) -> None:
     (folder / "config.json").write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def names_in_bundle(folder: Path) -> Optional[Set[str]]:
-    """The files of a bundle of any version, as it names them; None of a folder that holds none."""
+def require_just_a_bundle(folder: Path) -> None:
+    """Raise OptionError unless a folder holds a bundle, of any version, and nothing else."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return {"config.json", *config["files"]} if config["format"] == FORMAT else None
+        names = {"config.json", *config["files"]} if config["format"] == FORMAT else None
     except (OSError, ValueError, LookupError, TypeError):
-        return None
+        names = None
+    require(names is not None, f"--out {folder} exists and is no bundle; name another.", "export")
+    foreign = sorted({path.name for path in folder.iterdir()} - names)
+    require(not foreign, f"--out {folder} holds more than its bundle; move away: {', '.join(foreign)}.", "export")
 
 
 @contextlib.contextmanager
@@ -182,12 +185,8 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     out = out.resolve()
     empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
-    names = None if empty else names_in_bundle(out)
-    require(empty or names is not None, f"--out {out} exists and is no bundle; name another.", "export")
-    foreign = [] if empty else sorted({path.name for path in out.iterdir()} - names)
-    require(
-        not foreign, f"--out {out} holds {', '.join(foreign[:1])}, which is not of its bundle; move it away.", "export"
-    )
+    if not empty:
+        require_just_a_bundle(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with beside(str(out), folder=True) as new, beside(str(out), folder=True) as old:
