@@ -107,6 +107,7 @@ def test_weights_for_another_model_end_a_training_in_a_sentence(trained, data, t
         "train", data, "--user-dir", "sret_fairseq", *words, "--save-dir", tmp_path, "--restore-file", trained
     )
     assert status == 1 and f"{trained} does not fit the model of these options: RuntimeError: Error" in said
+    assert "Give those of its training, or another --save-dir." in said
     assert "Traceback" not in said
 
 

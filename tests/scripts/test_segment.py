@@ -70,9 +70,14 @@ def test_an_empty_text_and_impossible_folders(tmp_path):
     assert segment(folder, "/dev/null/x") == (1, sentence)
     status, said = segment(folder, tmp_path / "pieces", "--vocabulary", "3")
     assert status == 1 and said.startswith("--vocabulary: SentencePiece could not make 3 pieces from ")
+    status, said = segment(folder, tmp_path / "pieces", "--vocabulary", str(10**17))
+    assert status == 1 and said.startswith("--vocabulary: SentencePiece could not make 1") and said.count("\n") == 1
     for language in ("xx", "yy"):
         (folder / f"test.{language}").write_text("")
     sentence = f"{folder}/test.xx and {folder}/test.yy hold no pair of sentences.\n"
+    assert segment(folder, tmp_path / "pieces") == (1, sentence)
+    for language in ("xx", "yy"):
+        (folder / f"test.{language}").write_text(" \n\n")
     assert segment(folder, tmp_path / "pieces") == (1, sentence)
 
 

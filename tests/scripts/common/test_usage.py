@@ -46,6 +46,15 @@ def test_a_part_that_fails_says_its_own_sentence_alone(tmp_path):
     assert (done.returncode, done.stderr) == (1, "no.\n") and not (tmp_path / "usage").exists()
 
 
+def test_ctrl_c_is_not_for_the_observer():
+    """Which would print a traceback while it starts."""
+    measure = usage.Usage()
+    try:
+        assert os.getpgid(measure.observer.pid) != os.getpgid(0)
+    finally:
+        measure.end()
+
+
 def test_the_observer_ends_with_the_process():
     code = f"import sys; sys.path.insert(0, {str(REPOSITORY / 'scripts')!r}); from common import usage; "
     code += "print(usage.Usage().observer.pid, flush=True); import os; os.kill(os.getpid(), 9)"
